@@ -1,0 +1,1 @@
+//! Mounts a 1fichier.com account as an ordinary drive.

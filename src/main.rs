@@ -1,0 +1,2 @@
+//! The `fichierfs` command.
+fn main() {}

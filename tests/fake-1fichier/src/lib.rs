@@ -1,0 +1,1 @@
+//! A stricter stand-in for the 1fichier.com service.

@@ -1,0 +1,2 @@
+//! The fake service as a program.
+fn main() {}
