@@ -1,1 +1,23 @@
-//! Mounts a 1fichier.com account as an ordinary drive.
+//! fichierfs mounts a 1fichier.com account as an ordinary drive.
+//!
+//! # The map
+//!
+//! An arrow means "may use"; nothing points back up (`scripts/layering` checks it).
+//!
+//! ```text
+//! cli ──▶ mount            assembles the parts, runs the session, ends it cleanly
+//!          └▶ fs           kernel adaptor; the only module that knows fuser and errno
+//!              ├▶ tree     what exists: inodes, names, attributes, listings
+//!              ├▶ read     bytes out: tokens, streams, read-ahead, memory blocks
+//!              ├▶ write    bytes in
+//!              └▶ outbox   what the account still has to be told
+//!                   └▶ api the service's client: typed calls, scheduler, errors; the only module that knows HTTP
+//! control (the mount's socket) reads snapshots the parts hand out
+//! config, secret, util     beside them all
+//! ```
+//!
+//! Good places to start: [`fs`] for what one kernel request does, [`tree::Tree`] for names,
+//! [`read::Reader`] for bytes, [`api::Client`] for calls, [`api::scheduler`] for when a call may start.
+pub mod api;
+pub mod secret;
+pub mod util;

@@ -1,0 +1,152 @@
+//! The one source of time. Every wait and every lifetime in this crate goes through a [`Clock`], so
+//! that a debug build can run twenty times faster against a service that runs as fast.
+//!
+//! `FICHIERFS_CLOCK=FACTOR[@UNIX_SECONDS]` (debug builds only) makes one real second count as FACTOR
+//! seconds; with a base given, several processes agree on the wall-clock time:
+//! virtual = base + (real - base) × factor.
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A point of monotonic (virtual) time; only comparable within one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(Duration);
+
+impl Moment {
+    /// The moment `by` later.
+    #[must_use]
+    pub fn after(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(by))
+    }
+
+    /// Time from `earlier` to `self`, zero when `earlier` is the later one.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// A moment at a fixed offset from an arbitrary origin, for pure state machines under test.
+    pub const fn from_origin(offset: Duration) -> Self {
+        Self(offset)
+    }
+}
+
+/// Reads and waits for (virtual) time. Cheap to copy.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    factor: f64,
+    origin: Instant,
+    wall_origin: Duration,
+}
+
+impl Clock {
+    /// Real time.
+    pub fn system() -> Self {
+        Self::scaled(1.0, None)
+    }
+
+    /// Real time, or what `FICHIERFS_CLOCK` says in a debug build. A value that does not parse is
+    /// ignored: the variable exists for tests only.
+    pub fn from_env() -> Self {
+        if !cfg!(debug_assertions) {
+            return Self::system();
+        }
+        std::env::var("FICHIERFS_CLOCK")
+            .ok()
+            .and_then(|text| Self::parse(&text))
+            .unwrap_or_else(Self::system)
+    }
+
+    /// Parses `FACTOR[@UNIX_SECONDS]`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (factor, base) = match text.split_once('@') {
+            Some((factor, base)) => (factor, Some(Duration::from_secs(base.parse().ok()?))),
+            None => (text, None),
+        };
+        let factor: f64 = factor.parse().ok()?;
+        (factor.is_finite() && factor > 0.0).then(|| Self::scaled(factor, base))
+    }
+
+    /// One real second counts as `factor` seconds; `base` is the Unix time at which virtual and
+    /// real wall clock agree (now, when absent).
+    pub fn scaled(factor: f64, base: Option<Duration>) -> Self {
+        let real = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let base = base.unwrap_or(real);
+        let wall_origin = if real >= base {
+            base + (real - base).mul_f64(factor)
+        } else {
+            base.saturating_sub((base - real).mul_f64(factor))
+        };
+        Self {
+            factor,
+            origin: Instant::now(),
+            wall_origin,
+        }
+    }
+
+    /// Now, for measuring and for deadlines.
+    pub fn now(&self) -> Moment {
+        Moment(self.virtual_elapsed())
+    }
+
+    /// Now as wall-clock time since 1970, for what is persisted or shown.
+    pub fn unix(&self) -> Duration {
+        self.wall_origin + self.virtual_elapsed()
+    }
+
+    /// The real time that passes while `virtual_time` does.
+    pub fn real(&self, virtual_time: Duration) -> Duration {
+        if self.factor == 1.0 {
+            virtual_time
+        } else {
+            virtual_time.div_f64(self.factor)
+        }
+    }
+
+    /// Waits for a (virtual) span.
+    pub async fn sleep(&self, span: Duration) {
+        tokio::time::sleep(self.real(span)).await;
+    }
+
+    /// Waits until `at`; returns at once when it has passed.
+    pub async fn sleep_until(&self, at: Moment) {
+        self.sleep(at.since(self.now())).await;
+    }
+
+    /// Runs `work` for at most `span`; `None` when time was up first.
+    pub async fn timeout<F: Future>(&self, span: Duration, work: F) -> Option<F::Output> {
+        tokio::time::timeout(self.real(span), work).await.ok()
+    }
+
+    fn virtual_elapsed(&self) -> Duration {
+        let real = self.origin.elapsed();
+        if self.factor == 1.0 {
+            real
+        } else {
+            real.mul_f64(self.factor)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scaled_clock_runs_faster_and_agrees_on_the_wall() {
+        let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let base = real - Duration::from_secs(100);
+        let clock = Clock::scaled(20.0, Some(base));
+        let ahead = clock.unix() - base;
+        assert!(ahead >= Duration::from_secs(2000) && ahead < Duration::from_secs(2100));
+        assert_eq!(clock.real(Duration::from_secs(40)), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn only_sound_settings_parse() {
+        assert!(Clock::parse("20").is_some());
+        assert!(Clock::parse("0.5@1763700000").is_some());
+        for bad in ["", "0", "-3", "NaN", "20@", "inf", "20@x"] {
+            assert!(Clock::parse(bad).is_none(), "{bad}");
+        }
+    }
+}
