@@ -2,6 +2,7 @@
 pub mod ask;
 pub mod error;
 pub mod ids;
+pub mod scheduler;
 pub mod types;
 
 pub use ask::{Ask, Priority, Requester};
