@@ -1,0 +1,3 @@
+//! Tests of the parts against the fake service, without a mount.
+mod api;
+mod support;
