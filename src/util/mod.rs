@@ -3,4 +3,5 @@
 pub mod cached;
 pub mod clock;
 pub mod deadline;
+pub mod retry;
 pub mod sync;
