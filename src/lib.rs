@@ -20,6 +20,8 @@
 //! [`read::Reader`] for bytes, [`api::Client`] for calls, [`api::scheduler`] for when a call may start.
 pub mod api;
 pub mod config;
+pub mod control;
+pub mod logging;
 pub mod mount;
 pub mod secret;
 pub mod util;
