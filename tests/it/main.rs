@@ -1,3 +1,4 @@
-//! Tests of the parts against the fake service, without a mount.
+//! The parts against the fake service, over HTTP and without a mount.
 mod api;
-mod support;
+mod common;
+mod read;

@@ -1,6 +1,6 @@
 //! `folder/ls`, `file/ls`, `file/info`.
+use super::support::World;
 use super::{folder, url};
-use crate::support::World;
 use fichierfs::api::{ErrorKind, FolderId, LISTING_CAP, Reached, SentSpan, Whirlpool, paris};
 use std::time::Duration;
 

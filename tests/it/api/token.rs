@@ -1,6 +1,6 @@
 //! `download/get_token`.
+use super::support::{Scripted, World};
 use super::url;
-use crate::support::{Scripted, World};
 use fichierfs::api::ErrorKind;
 
 #[tokio::test]

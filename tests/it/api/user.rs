@@ -1,5 +1,5 @@
 //! `user/info`.
-use crate::support::World;
+use super::support::World;
 use fichierfs::api::{ErrorKind, Offer};
 use std::time::Duration;
 

@@ -41,7 +41,10 @@ impl World {
         let base = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let setting = format!("{FACTOR}@{}", base.as_secs());
         let clock = Clock::parse(&setting).unwrap();
-        let fake = setup(Fake::builder().clock(&setting)).start().unwrap();
+        // The fake starts a runtime of its own, which no thread of another one may do.
+        let builder = setup(Fake::builder().clock(&setting));
+        let fake = std::thread::spawn(|| builder.start()).join();
+        let fake = fake.unwrap().unwrap();
         let mut settings = Settings::new(ApiKey::parse(&fake.key()).unwrap());
         settings.api_url = ApiUrl::parse(&fake.api_url()).unwrap();
         settings.clock = clock;
