@@ -77,12 +77,11 @@ pub fn malformed(call: &'static str, what: &str) -> ApiError {
 /// What a download host's answer means that is not the file (API reference 7.3). `location` is
 /// the target of a redirect, empty when there is none.
 pub fn download_page(call: &'static str, head: Head<'_>, location: &str, body: &[u8]) -> ApiError {
-    if location.to_ascii_lowercase().contains("c=db") {
-        let mut error = answered(call, ErrorKind::Server, "redirect to the database page");
-        error.retry_after = Some(FIVE_MINUTES);
-        return error;
-    }
-    let said = spoken(body);
+    let said = if location.to_ascii_lowercase().contains("c=db") {
+        "Can't connect DB".to_owned()
+    } else {
+        spoken(body)
+    };
     let kind = meaning(&said).unwrap_or(match head.status {
         429 => ErrorKind::Flood,
         416 => ErrorKind::WrongBytes,
@@ -98,7 +97,11 @@ pub fn download_page(call: &'static str, head: Head<'_>, location: &str, body: &
     } else {
         kind
     };
-    finish(call, kind, head, &said)
+    let mut error = finish(call, kind, head, &said);
+    if is_backend_outage(&said.to_lowercase()) {
+        error.retry_after = error.retry_after.max(Some(FIVE_MINUTES));
+    }
+    error
 }
 
 /// What an upload node's answer means that is neither a redirect to the report nor a plain success
@@ -176,7 +179,6 @@ fn finish(call: &'static str, kind: ErrorKind, head: Head<'_>, said: &str) -> Ap
         ErrorKind::OwnerLocked | ErrorKind::TooManyLocations | ErrorKind::TooManyConnections => {
             Some(FIVE_MINUTES)
         }
-        ErrorKind::Server if is_backend_outage(&detail.to_lowercase()) => Some(FIVE_MINUTES),
         _ => None,
     };
     error.retry_after = error.retry_after.max(head.retry_after);
@@ -218,10 +220,12 @@ const CATALOGUE: &[(&str, ErrorKind)] = &[
     ("maintenance", ErrorKind::Maintenance),
     ("connect db", ErrorKind::Server),
     ("software error", ErrorKind::Server),
-    ("over quota", ErrorKind::OverQuota),
-    ("overquota", ErrorKind::OverQuota),
-    ("quota exceeded", ErrorKind::OverQuota),
+    // No one has recorded what a full account is told: likely words.
+    ("quota", ErrorKind::OverQuota),
+    ("stockage insuffisant", ErrorKind::OverQuota),
+    ("not enough storage", ErrorKind::OverQuota),
     ("upload forbidden", ErrorKind::OverQuota),
+    ("no cdn credit", ErrorKind::NetworkRefused),
 ];
 
 /// What a message means; `None` when the catalogue does not know it.
@@ -233,8 +237,8 @@ fn meaning(said: &str) -> Option<ErrorKind> {
         .map(|(_, kind)| *kind)
 }
 
-fn is_backend_outage(detail: &str) -> bool {
-    detail.contains("connect db") || detail.contains("software error")
+fn is_backend_outage(said: &str) -> bool {
+    said.contains("connect db") || said.contains("software error")
 }
 
 /// The words of a page or a plain text.

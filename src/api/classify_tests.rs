@@ -124,11 +124,7 @@ fn pages_and_plain_texts_are_understood() {
     }
     assert_eq!(body(503, "<html>Unavailable</html>").kind, K::Server);
     assert_eq!(body(200, "Flood detected: IP Locked").kind, K::Flood);
-    let outage = body(200, "<html>Can't connect DB</html>");
-    assert_eq!(
-        (outage.kind, outage.retry_after),
-        (K::Server, Some(FIVE_MINUTES))
-    );
+    assert_eq!(body(200, "<html>Can't connect DB</html>").kind, K::Server);
 }
 
 #[test]

@@ -15,25 +15,25 @@ use tokio::task::JoinHandle;
 const FACTOR: u32 = 20;
 
 /// A fake service and a client of it, on one clock.
-pub struct World {
-    pub fake: Fake,
-    pub client: Client,
-    pub clock: Clock,
+pub(super) struct World {
+    pub(super) fake: Fake,
+    pub(super) client: Client,
+    pub(super) clock: Clock,
 }
 
 impl World {
     /// With everything as it is by default.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(|builder| builder)
     }
 
     /// With a fake set up by `setup`.
-    pub fn with(setup: impl FnOnce(Builder) -> Builder) -> Self {
+    pub(super) fn with(setup: impl FnOnce(Builder) -> Builder) -> Self {
         Self::with_settings(setup, |_, _| {})
     }
 
     /// With a fake set up by `setup` and a client by `adjust`.
-    pub fn with_settings(
+    pub(super) fn with_settings(
         setup: impl FnOnce(Builder) -> Builder,
         adjust: impl FnOnce(&Fake, &mut Settings),
     ) -> Self {
@@ -59,39 +59,39 @@ impl World {
     }
 
     /// Terms with `seconds` (virtual) to go.
-    pub fn ask(&self, seconds: u64) -> Ask {
+    pub(super) fn ask(&self, seconds: u64) -> Ask {
         let deadline = self.deadline(seconds);
         Ask::new(Priority::Wanted, deadline, Requester(1))
     }
 
     /// `seconds` (virtual) from now.
-    pub fn deadline(&self, seconds: u64) -> Deadline {
+    pub(super) fn deadline(&self, seconds: u64) -> Deadline {
         Deadline::within(self.clock, Duration::from_secs(seconds))
     }
 
     /// Every test ends here: nothing that was done could have locked the account.
-    pub fn done(self) {
+    pub(super) fn done(self) {
         let violations = self.fake.violations();
         assert!(violations.is_empty(), "{violations:#?}");
     }
 }
 
 /// A server that gives each request the next of a list of answers, and keeps the requests.
-pub struct Scripted {
-    pub client: Client,
-    pub clock: Clock,
-    pub port: u16,
+pub(super) struct Scripted {
+    pub(super) client: Client,
+    pub(super) clock: Clock,
+    pub(super) port: u16,
     seen: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
 }
 
 impl Scripted {
-    /// Answers `answers` in turn, the last one for ever. `PORT` in one becomes the server's port.
-    pub async fn new(answers: Vec<String>) -> Self {
+    /// Answers what `script` makes of the server's port in turn, the last one for ever.
+    pub(super) async fn new(script: impl FnOnce(u16) -> Vec<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let task = tokio::spawn(serve(listener, port, answers, Arc::clone(&seen)));
+        let task = tokio::spawn(serve(listener, script(port), Arc::clone(&seen)));
         let clock = Clock::scaled(f64::from(FACTOR), None);
         let key = ApiKey::parse("Scripted-key-of-32-characters__=").unwrap();
         let mut settings = Settings::new(key);
@@ -108,18 +108,18 @@ impl Scripted {
     }
 
     /// Answers `body` as JSON with status 200.
-    pub async fn json(body: &str) -> Self {
-        Self::new(vec![answer(200, "application/json", body)]).await
+    pub(super) async fn json(body: &str) -> Self {
+        Self::new(|_| vec![answer(200, "application/json", body)]).await
     }
 
     /// Terms with `seconds` (virtual) to go.
-    pub fn ask(&self, seconds: u64) -> Ask {
+    pub(super) fn ask(&self, seconds: u64) -> Ask {
         let deadline = Deadline::within(self.clock, Duration::from_secs(seconds));
         Ask::new(Priority::Wanted, deadline, Requester(1))
     }
 
     /// The requests so far, head and body.
-    pub fn seen(&self) -> Vec<String> {
+    pub(super) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 }
@@ -131,22 +131,17 @@ impl Drop for Scripted {
 }
 
 /// A complete HTTP answer.
-pub fn answer(status: u16, content_type: &str, body: &str) -> String {
+pub(super) fn answer(status: u16, content_type: &str, body: &str) -> String {
     with_headers(status, &format!("Content-Type: {content_type}\r\n"), body)
 }
 
 /// A complete HTTP answer with headers, each with its line end.
-pub fn with_headers(status: u16, headers: &str, body: &str) -> String {
+pub(super) fn with_headers(status: u16, headers: &str, body: &str) -> String {
     let length = body.len();
     format!("HTTP/1.1 {status} Said\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
 }
 
-async fn serve(
-    listener: TcpListener,
-    port: u16,
-    answers: Vec<String>,
-    seen: Arc<Mutex<Vec<String>>>,
-) {
+async fn serve(listener: TcpListener, answers: Vec<String>, seen: Arc<Mutex<Vec<String>>>) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let (answers, seen) = (answers.clone(), Arc::clone(&seen));
         tokio::spawn(async move {
@@ -156,7 +151,6 @@ async fn serve(
                     seen.push(request);
                     answers[(seen.len() - 1).min(answers.len() - 1)].clone()
                 };
-                let answer = answer.replace("PORT", &port.to_string());
                 if stream.write_all(answer.as_bytes()).await.is_err() {
                     return;
                 }
