@@ -186,7 +186,7 @@ fn bandwidth_and_delays_are_kept_and_logged() {
             scope.spawn(|| {
                 assert!(
                     get(&fake, "GET", &path, "").expect("an answer").body == expected(0, 1_000_000)
-                )
+                );
             });
         }
     });
