@@ -353,16 +353,14 @@ async fn accepted(
         .and_then(Result::ok)
         .map(transport::Read::into_bytes)
         .unwrap_or_default();
-    match classify::upload_page(call, head.as_head(), &page) {
-        Some(error) => Err(error),
-        // A few nodes answer 200 directly (API reference 6, step 2). A refusal in words unknown to
-        // us looks the same; the report tells, and the words are kept for whoever wonders.
-        None => {
-            let said = visible(&String::from_utf8_lossy(&page));
-            log::info!("{call} without a redirect: {}", one_line(&said));
-            Ok(ticket(None))
-        }
+    if let Some(error) = classify::upload_page(call, head.as_head(), &page) {
+        return Err(error);
     }
+    // A few nodes answer 200 directly (API reference 6, step 2). A refusal in words unknown to us
+    // looks the same; the report tells, and the words are kept for whoever wonders.
+    let said = visible(&String::from_utf8_lossy(&page));
+    log::info!("{call} without a redirect: {}", one_line(&said));
+    Ok(ticket(None))
 }
 
 /// The `xid` of a redirect's target.
