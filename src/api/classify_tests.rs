@@ -181,6 +181,8 @@ fn the_scheduler_hears_what_concerns_it() {
     assert_eq!(verdict(body(200, "<html>")), Verdict::Answered);
     let lost = ApiError::new(ErrorKind::Network, "t", Reached::Unknown, "");
     assert_eq!(verdict(lost), Verdict::Lost);
+    let unsent = ApiError::new(ErrorKind::Network, "t", Reached::NotSent, "");
+    assert_eq!(verdict(unsent), Verdict::NotSent);
 }
 
 #[test]

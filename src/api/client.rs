@@ -318,7 +318,10 @@ pub(super) fn verdict<T>(outcome: &Result<T, ApiError>) -> Verdict {
         ErrorKind::IpBanned => Verdict::Banned,
         ErrorKind::OwnerLocked => Verdict::OwnerLocked,
         ErrorKind::Maintenance => Verdict::Maintenance,
-        _ if error.reached == Reached::Answered => Verdict::Answered,
-        _ => Verdict::Lost,
+        _ => match error.reached {
+            Reached::Answered => Verdict::Answered,
+            Reached::Unknown => Verdict::Lost,
+            Reached::NotSent => Verdict::NotSent,
+        },
     }
 }

@@ -117,10 +117,7 @@ async fn a_foreign_upload_node_is_refused() {
 
 #[tokio::test]
 async fn nothing_listens() {
-    let port = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    };
+    let port = free_port();
     let world = World::with_settings(
         |fake| fake,
         |_, settings| {
@@ -163,6 +160,48 @@ fn settings_that_cannot_work_are_told() {
     };
     let error = setup(bad_proxy).unwrap_err();
     assert!(matches!(error, SetupError::Proxy(_)), "{error}");
+}
+
+/// What was never sent does not hold up what comes after it.
+#[tokio::test]
+async fn a_network_that_comes_back_is_used_at_once() {
+    let port = free_port();
+    let listen = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let world = World::with_settings(
+        |fake| fake,
+        |_, settings| {
+            settings.api_url = ApiUrl::parse(&format!("http://127.0.0.1:{port}/v1")).unwrap();
+        },
+    );
+    let start = world.clock.now();
+    for _ in 0..2 {
+        let error = world.client.user_info(&world.ask(3)).await.unwrap_err();
+        assert_eq!(
+            (error.kind, error.reached),
+            (ErrorKind::Network, Reached::NotSent)
+        );
+        let listing = world
+            .client
+            .list_folder(&world.ask(3), FolderId::ROOT)
+            .await;
+        assert_eq!(listing.unwrap_err().kind, ErrorKind::Network);
+    }
+    let key = world.fake.key();
+    let back = World::with(|fake| fake.listen(listen).key(&key));
+    world.client.user_info(&world.ask(10)).await.unwrap();
+    world
+        .client
+        .list_folder(&world.ask(10), FolderId::ROOT)
+        .await
+        .unwrap();
+    assert!(world.clock.now().since(start) < Duration::from_secs(28));
+    back.done();
+    world.done();
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 /// A service that was away is found again without anyone doing anything.
