@@ -6,10 +6,9 @@ use proptest::prelude::*;
 #[derive(Debug, serde::Deserialize)]
 struct Anything {}
 
-fn head(status: u16) -> Head<'static> {
+fn head(status: u16) -> Head {
     Head {
         status,
-        content_type: "application/json; charset=utf-8",
         retry_after: None,
     }
 }
@@ -295,7 +294,7 @@ proptest! {
     ) {
         let mut body = prefix.as_bytes().to_vec();
         body.extend(bytes);
-        let head = Head { status, content_type: "", retry_after: None };
+        let head = Head { status, retry_after: None };
         let answer = json::<Anything>("t", head, &body);
         let may_succeed = (200..300).contains(&status) && looks_like_object(&body);
         prop_assert!(answer.is_err() || may_succeed);

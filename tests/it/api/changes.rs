@@ -297,7 +297,7 @@ async fn a_change_is_sent_once_whatever_goes_wrong() {
         (
             FaultKind::Status { code: 502 },
             ErrorKind::Server,
-            Reached::Answered,
+            Reached::Unknown,
         ),
         (FaultKind::Reset, ErrorKind::Network, Reached::Unknown),
         (FaultKind::Close, ErrorKind::Network, Reached::Unknown),
@@ -305,9 +305,9 @@ async fn a_change_is_sent_once_whatever_goes_wrong() {
         (
             FaultKind::MalformedJson,
             ErrorKind::Malformed,
-            Reached::Answered,
+            Reached::Unknown,
         ),
-        (FaultKind::HtmlOk, ErrorKind::Server, Reached::Answered),
+        (FaultKind::HtmlOk, ErrorKind::Server, Reached::Unknown),
         (
             FaultKind::Flood { lock: false },
             ErrorKind::Flood,
