@@ -18,20 +18,32 @@ async fn passing_trouble_is_waited_out() {
         FaultKind::LostReply,
         FaultKind::MalformedJson,
         FaultKind::HtmlOk,
-        FaultKind::Stall,
     ];
     for fault in faults {
-        let world = World::new();
-        let file = url(&world.fake.account().add_bytes(0, "f", &b"abc"[..]));
-        world
-            .fake
-            .faults()
-            .add(Fault::on("download/get_token", fault.clone()).once());
-        let link = world.client.download_link(&world.ask(60), &file).await;
-        assert!(link.is_ok(), "{fault:?}: {link:?}");
-        assert_eq!(world.fake.count("download/get_token"), 2, "{fault:?}");
-        world.done();
+        heals(fault).await;
     }
+}
+
+/// A server that does not answer costs one try, not the caller's deadline.
+#[tokio::test]
+async fn silence_costs_one_try() {
+    for fault in [FaultKind::Stall, FaultKind::Slow { seconds: 25.0 }] {
+        heals(fault).await;
+    }
+}
+
+/// Meets `fault` once and then gets its answer.
+async fn heals(fault: FaultKind) {
+    let world = World::new();
+    let file = url(&world.fake.account().add_bytes(0, "f", &b"abc"[..]));
+    world
+        .fake
+        .faults()
+        .add(Fault::on("download/get_token", fault.clone()).once());
+    let link = world.client.download_link(&world.ask(60), &file).await;
+    assert!(link.is_ok(), "{fault:?}: {link:?}");
+    assert_eq!(world.fake.count("download/get_token"), 2, "{fault:?}");
+    world.done();
 }
 
 /// Something that stays is reported for what it is, in time.
@@ -96,47 +108,55 @@ async fn what_does_not_pass_is_not_repeated() {
     }
 }
 
-/// A flood answer silences everything for half a minute; a call with time to wait then succeeds.
 #[tokio::test]
-async fn a_flood_is_waited_out_in_silence() {
-    for (status, text) in [
-        (403, FloodText::Ip),
-        (429, FloodText::User),
-        (200, FloodText::Apk),
-    ] {
-        let world = World::with(|fake| {
-            fake.config(|c| {
-                c.flood_status = status;
-                c.flood_text = text;
-                c.flood_lock_seconds = 25.0;
-            })
-        });
-        let file = url(&world.fake.account().add_bytes(0, "f", &b"abc"[..]));
-        let flood = FaultKind::Flood { lock: true };
+async fn a_flood_under_403_is_waited_out_in_silence() {
+    flood(403, FloodText::Ip).await;
+}
+
+#[tokio::test]
+async fn a_flood_under_429_is_waited_out_in_silence() {
+    flood(429, FloodText::User).await;
+}
+
+#[tokio::test]
+async fn a_flood_under_200_is_waited_out_in_silence() {
+    flood(200, FloodText::Apk).await;
+}
+
+/// A flood answer silences everything for half a minute; a call with time to wait then succeeds.
+async fn flood(status: u16, text: FloodText) {
+    let world = World::with(|fake| {
+        fake.config(|c| {
+            c.flood_status = status;
+            c.flood_text = text;
+            c.flood_lock_seconds = 25.0;
+        })
+    });
+    let file = url(&world.fake.account().add_bytes(0, "f", &b"abc"[..]));
+    let flood = FaultKind::Flood { lock: true };
+    world
+        .fake
+        .faults()
+        .add(Fault::on("download/get_token", flood).once());
+    let (start, patient) = (world.clock.now(), world.ask(60));
+    let hurried = async {
+        world.clock.sleep(Duration::from_secs(5)).await;
         world
-            .fake
-            .faults()
-            .add(Fault::on("download/get_token", flood).once());
-        let (start, patient) = (world.clock.now(), world.ask(60));
-        let hurried = async {
-            world.clock.sleep(Duration::from_secs(5)).await;
-            world
-                .client
-                .list_folder(&world.ask(5), FolderId::ROOT)
-                .await
-        };
-        let (link, hurried) = tokio::join!(world.client.download_link(&patient, &file), hurried);
-        link.unwrap();
-        let hurried = hurried.unwrap_err();
-        assert_eq!(
-            (hurried.kind, hurried.reached),
-            (ErrorKind::Flood, Reached::NotSent)
-        );
-        assert!(hurried.retry_after.unwrap() > Duration::from_secs(10));
-        assert!(world.clock.now().since(start) >= Duration::from_secs(30));
-        assert_eq!(world.fake.count("folder/ls"), 0);
-        world.done();
-    }
+            .client
+            .list_folder(&world.ask(5), FolderId::ROOT)
+            .await
+    };
+    let (link, hurried) = tokio::join!(world.client.download_link(&patient, &file), hurried);
+    link.unwrap();
+    let hurried = hurried.unwrap_err();
+    assert_eq!(
+        (hurried.kind, hurried.reached),
+        (ErrorKind::Flood, Reached::NotSent)
+    );
+    assert!(hurried.retry_after.unwrap() > Duration::from_secs(10));
+    assert!(world.clock.now().since(start) >= Duration::from_secs(30));
+    assert_eq!(world.fake.count("folder/ls"), 0);
+    world.done();
 }
 
 #[tokio::test]

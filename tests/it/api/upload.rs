@@ -114,7 +114,7 @@ async fn every_way_a_node_says_yes_is_understood() {
 
 #[tokio::test]
 async fn a_report_that_takes_too_long_is_pending_and_can_be_had_later() {
-    let world = World::with(|fake| fake.config(|c| c.wait_seconds = 40.0));
+    let world = World::with(|fake| fake.config(|c| c.wait_seconds = 15.0));
     let ticket = send(&world, 0, vec![file("x", b"content")]).await.unwrap();
     let error = world
         .client
@@ -160,6 +160,25 @@ async fn a_report_that_is_gone_leaves_the_outcome_open() {
         .await
         .unwrap_err();
     assert_eq!(error.kind, ErrorKind::ReportEmpty);
+    world.done();
+}
+
+/// An infected file is reported like any other and never appears: the caller has to look.
+#[tokio::test]
+async fn an_infected_file_is_reported_all_the_same() {
+    let world = World::new();
+    world
+        .fake
+        .faults()
+        .add(Fault::on("upload.cgi", FaultKind::Infected).once());
+    let report = store(&world, 0, vec![file("x", b"content")]).await.unwrap();
+    assert_eq!(report.files.len(), 1);
+    let listing = world
+        .client
+        .list_folder(&world.ask(10), FolderId::ROOT)
+        .await
+        .unwrap();
+    assert!(listing.files.is_empty());
     world.done();
 }
 
