@@ -20,4 +20,5 @@
 //! [`read::Reader`] for bytes, [`api::Client`] for calls, [`api::scheduler`] for when a call may start.
 pub mod api;
 pub mod secret;
+pub mod tree;
 pub mod util;

@@ -1,0 +1,4 @@
+//! tmp
+pub mod inode;
+pub mod names;
+pub mod node;
