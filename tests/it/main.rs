@@ -1,0 +1,3 @@
+//! The parts against the fake service, over HTTP and without a mount.
+mod common;
+mod read;
