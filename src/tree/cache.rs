@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Least memory for listings in bytes: the largest listing possible (5000 files with long names take
 /// 2.5 MB) must fit several times, or a folder would be listed again for every look at it.
-pub const LEAST_BYTES: u64 = 16 << 20;
+pub(super) const LEAST_BYTES: u64 = 16 << 20;
 
 /// Listings by folder.
 #[derive(Debug)]

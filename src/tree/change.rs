@@ -201,7 +201,10 @@ mod tests {
     fn overflow_becomes_one_change_per_folder_and_ends() {
         let (queue, mut changes) = ChangeQueue::new();
         let (five, six) = (Ino::new(5).unwrap(), Ino::new(6).unwrap());
-        queue.push(five, (0..QUEUE_LIMIT + 10).map(|n| entry(5, &n.to_string())));
+        queue.push(
+            five,
+            (0..QUEUE_LIMIT + 10).map(|n| entry(5, &n.to_string())),
+        );
         queue.push(six, [entry(6, "x"), entry(6, "y")]);
         let mut whole = HashSet::new();
         let mut single = 0;

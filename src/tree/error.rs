@@ -1,6 +1,8 @@
 //! Why the tree could not answer.
 use super::inode::Ino;
+use super::listing::Listing;
 use crate::api::{ApiError, ErrorKind, FolderId};
+use std::sync::Arc;
 
 /// Why the tree could not answer. Cheap to clone: all who wait for one listing get the same.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -16,14 +18,13 @@ pub enum TreeError {
     Stale(Ino),
     /// The service shows a part of the folder only, and what was asked for is not in that part.
     #[error(
-        "folder {folder} shows {shown} of its entries only: the service lists at most 5000 files \
-         of a folder; spread them over sub-folders"
+        "only {} entries of folder {} are known, the service does not list more at once; spread \
+         them over sub-folders",
+        listing.entries().len(), listing.folder()
     )]
     Cut {
-        /// The folder.
-        folder: FolderId,
-        /// How many entries are known.
-        shown: usize,
+        /// The known part, which must not pass for the whole.
+        listing: Arc<Listing>,
     },
     /// The call failed.
     #[error("cannot list folder {folder}: {source}")]

@@ -17,7 +17,7 @@
 //!
 //! One lock guards maps only and is held for microseconds; nothing else is locked under it.
 use super::node::{Node, NodeKey};
-use crate::api::FileId;
+use crate::api::{FileId, FolderId};
 use crate::util::sync::{read, write};
 use std::collections::HashMap;
 use std::fmt;
@@ -70,6 +70,12 @@ impl Ino {
         self.get() >= FILES
     }
 
+    /// The folder with this number; `None` for a file and for the root of the mount, which may be any.
+    pub fn folder(self) -> Option<FolderId> {
+        let is_folder = self.get() >= FOLDER_OFFSET && !self.is_file();
+        is_folder.then(|| FolderId(self.get() - FOLDER_OFFSET))
+    }
+
     /// The number to try when this file's is taken.
     fn next_file(self) -> Self {
         let next = (self.get() - FILES + 1) % FILE_NUMBERS;
@@ -104,7 +110,7 @@ fn base_36(id: FileId) -> u64 {
 
 /// The inodes the kernel holds, with what they are.
 #[derive(Debug)]
-pub struct InodeTable {
+pub(super) struct InodeTable {
     maps: RwLock<Maps>,
 }
 
@@ -126,7 +132,7 @@ struct Held {
 
 impl InodeTable {
     /// A table that holds the root only, for ever.
-    pub fn new(root: Arc<Node>) -> Self {
+    pub(super) fn new(root: Arc<Node>) -> Self {
         let held = Held {
             node: root,
             lookups: 1,
@@ -142,7 +148,7 @@ impl InodeTable {
 
     /// The number of `key`: its own, or another when its own is in use by something the kernel holds
     /// or by `taken`. `None` for a folder id no account can have.
-    pub fn number(&self, key: NodeKey, taken: impl Fn(Ino) -> bool) -> Option<Ino> {
+    pub(super) fn number(&self, key: NodeKey, taken: impl Fn(Ino) -> bool) -> Option<Ino> {
         let own = Ino::of(key)?;
         {
             let maps = read(&self.maps);
@@ -157,7 +163,7 @@ impl InodeTable {
     /// the newest known of that inode. It bears another number when its own came into use by another
     /// file since it was listed.
     #[must_use = "the kernel must be told of the node returned, which may bear another number"]
-    pub fn remember(&self, node: &Arc<Node>) -> Arc<Node> {
+    pub(super) fn remember(&self, node: &Arc<Node>) -> Arc<Node> {
         let mut maps = write(&self.maps);
         let key = node.key();
         let node = match maps.held.get(&node.ino) {
@@ -178,7 +184,7 @@ impl InodeTable {
     }
 
     /// Takes back `lookups` lookups; the inode goes when none is left. The root stays.
-    pub fn forget(&self, ino: Ino, lookups: u64) {
+    pub(super) fn forget(&self, ino: Ino, lookups: u64) {
         let mut maps = write(&self.maps);
         if let Some(held) = maps.held.get_mut(&ino) {
             held.lookups = held.lookups.saturating_sub(lookups);
@@ -189,7 +195,7 @@ impl InodeTable {
     }
 
     /// What an inode the kernel holds is, also when it is gone from the account.
-    pub fn get(&self, ino: Ino) -> Option<Arc<Node>> {
+    pub(super) fn get(&self, ino: Ino) -> Option<Arc<Node>> {
         read(&self.maps)
             .held
             .get(&ino)
@@ -197,7 +203,7 @@ impl InodeTable {
     }
 
     /// Whether the kernel holds `ino` and no listing shows it any more.
-    pub fn is_gone(&self, ino: Ino) -> bool {
+    pub(super) fn is_gone(&self, ino: Ino) -> bool {
         read(&self.maps)
             .held
             .get(&ino)
@@ -205,7 +211,7 @@ impl InodeTable {
     }
 
     /// Replaces what is known of those of `nodes` that the kernel holds: they were just listed.
-    pub fn refresh<'a>(&self, nodes: impl IntoIterator<Item = &'a Arc<Node>>) {
+    pub(super) fn refresh<'a>(&self, nodes: impl IntoIterator<Item = &'a Arc<Node>>) {
         let mut maps = write(&self.maps);
         for node in nodes {
             if let Some(held) = maps.held.get_mut(&node.ino)
@@ -218,7 +224,7 @@ impl InodeTable {
     }
 
     /// Marks `node` as gone, unless it has been listed in another folder meanwhile.
-    pub fn mark_gone(&self, node: &Node) {
+    pub(super) fn mark_gone(&self, node: &Node) {
         if let Some(held) = write(&self.maps).held.get_mut(&node.ino)
             && held.node.key() == node.key()
             && held.node.parent == node.parent
@@ -228,14 +234,9 @@ impl InodeTable {
         }
     }
 
-    /// How many inodes the kernel holds.
-    pub fn len(&self) -> usize {
+    /// How many inodes the kernel holds, the root included.
+    pub(super) fn count(&self) -> usize {
         read(&self.maps).held.len()
-    }
-
-    /// Never: the root is always held.
-    pub fn is_empty(&self) -> bool {
-        false
     }
 }
 
@@ -249,7 +250,7 @@ impl Maps {
     fn number(&mut self, key: NodeKey, own: Ino, taken: impl Fn(Ino) -> bool) -> Ino {
         let mut ino = self.displaced.get(&key).copied().unwrap_or(own);
         // A folder's number is its own: ids differ, and files are in another range.
-        while ino.is_file() && !(self.is_free_for(ino, key) && !taken(ino)) {
+        while ino.is_file() && (!self.is_free_for(ino, key) || taken(ino)) {
             ino = ino.next_file();
         }
         if ino != own {
@@ -262,7 +263,6 @@ impl Maps {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::FolderId;
     use crate::tree::node::testing::{file, folder};
 
     /// An id whose number is that of `id` shifted by whole turns of the range.
@@ -294,7 +294,10 @@ mod tests {
         assert!((FILES..1 << 63).contains(&last));
         assert_eq!(Ino::of(NodeKey::Folder(FolderId(u64::MAX))), None);
         assert_eq!(Ino::of(NodeKey::Folder(FolderId(FILES - 2))), None);
-        assert!(Ino::of(NodeKey::Folder(FolderId(FILES - 3))).is_some());
+        let largest = Ino::of(NodeKey::Folder(FolderId(FILES - 3))).unwrap();
+        assert_eq!(largest.folder(), Some(FolderId(FILES - 3)));
+        assert_eq!(Ino::ROOT.folder(), None);
+        assert_eq!(Ino::new(last).unwrap().folder(), None);
     }
 
     #[test]
@@ -332,7 +335,7 @@ mod tests {
         table.forget(node.ino, 1);
         table.forget(Ino::ROOT, u64::MAX);
         assert!(table.get(Ino::ROOT).is_some());
-        assert_eq!(table.len(), 1);
+        assert_eq!(table.count(), 1);
     }
 
     #[test]

@@ -43,10 +43,25 @@ mod tests {
 
     #[test]
     fn junk_is_told_from_what_people_store() {
-        for junk in [".Trash", ".Trash-1000", "Thumbs.db", "desktop.ini", "._a.jpg", "AUTORUN.INF"] {
+        for junk in [
+            ".Trash",
+            ".Trash-1000",
+            "Thumbs.db",
+            "desktop.ini",
+            "._a.jpg",
+            "AUTORUN.INF",
+        ] {
             assert!(is_junk(OsStr::new(junk)), "{junk}");
         }
-        for name in ["Trash", ".nomedia", ".ignore", ".git", "thumbs.dbx", "_a", "."] {
+        for name in [
+            "Trash",
+            ".nomedia",
+            ".ignore",
+            ".git",
+            "thumbs.dbx",
+            "_a",
+            ".",
+        ] {
             assert!(!is_junk(OsStr::new(name)), "{name}");
         }
     }

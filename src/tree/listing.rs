@@ -9,6 +9,7 @@ use super::node::{File, Folder, Kind, Node, NodeKey};
 use super::numbering::{Candidate, Numbering};
 use crate::api::{FileItem, FolderId, FolderListing, SubFolder, UnixSeconds};
 use crate::util::clock::Moment;
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::sync::Arc;
@@ -31,13 +32,16 @@ pub struct Listing {
     has_refused: bool,
 }
 
+/// Gives an entry its inode number, which must not be one that the function handed in calls taken;
+/// `None` refuses the entry.
+pub(super) type GiveNumber<'a> = dyn Fn(NodeKey, &dyn Fn(Ino) -> bool) -> Option<Ino> + 'a;
+
 /// What a listing needs to know beside the service's answer.
 pub(super) struct Surroundings<'a> {
     /// The folder's own inode.
     pub(super) ino: Ino,
-    /// Gives an entry its inode number, which must not be one that the function handed in calls taken;
-    /// `None` refuses the entry.
-    pub(super) number: &'a dyn Fn(NodeKey, &dyn Fn(Ino) -> bool) -> Option<Ino>,
+    /// Where entries get their inode numbers.
+    pub(super) number: &'a GiveNumber<'a>,
     /// Numbers given to duplicates before.
     pub(super) numbering: &'a Numbering,
     /// When the answer came.
@@ -188,21 +192,17 @@ pub fn diff(old: &Listing, new: &Listing) -> Vec<EntryChange> {
     let mut before = old.entries.iter().peekable();
     let mut after = new.entries.iter().peekable();
     loop {
-        match (before.peek(), after.peek()) {
+        let order = match (before.peek(), after.peek()) {
             (None, None) => return changes,
-            (Some(was), now) if now.is_none_or(|now| was.ino < now.ino) => {
-                changes.push(EntryChange::Removed(Arc::clone(was)));
-                before.next();
-            }
-            (was, Some(now)) if was.is_none_or(|was| now.ino < was.ino) => {
-                changes.push(EntryChange::Added(Arc::clone(now)));
-                after.next();
-            }
-            (Some(was), Some(now)) => {
-                if was.key() != now.key() {
-                    changes.push(EntryChange::Removed(Arc::clone(was)));
-                    changes.push(EntryChange::Added(Arc::clone(now)));
-                } else if was.name != now.name {
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(was), Some(now)) => was.ino.cmp(&now.ino),
+        };
+        let was = before.next_if(|_| order.is_le());
+        let now = after.next_if(|_| order.is_ge());
+        match (was, now) {
+            (Some(was), Some(now)) if was.key() == now.key() => {
+                if was.name != now.name {
                     changes.push(EntryChange::Renamed {
                         was: Arc::clone(was),
                         now: Arc::clone(now),
@@ -210,11 +210,11 @@ pub fn diff(old: &Listing, new: &Listing) -> Vec<EntryChange> {
                 } else if was != now {
                     changes.push(EntryChange::Altered(Arc::clone(now)));
                 }
-                before.next();
-                after.next();
             }
-            // One side ended and the other's guard holds then.
-            _ => return changes,
+            (was, now) => {
+                changes.extend(was.map(|was| EntryChange::Removed(Arc::clone(was))));
+                changes.extend(now.map(|now| EntryChange::Added(Arc::clone(now))));
+            }
         }
     }
 }

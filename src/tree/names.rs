@@ -122,7 +122,7 @@ pub fn decode(stored: &str) -> OsString {
 
 /// The name here of what the service stores as `stored`, cut to [`NAME_MAX`] bytes when it is longer:
 /// `tag`, taken from the entry's id, then keeps it apart from others that begin alike.
-pub fn local_name(stored: &str, tag: &str, is_folder: bool) -> OsString {
+pub(super) fn local_name(stored: &str, tag: &str, is_folder: bool) -> OsString {
     let name = decode(stored);
     if name.len() <= NAME_MAX {
         return name;
@@ -131,7 +131,7 @@ pub fn local_name(stored: &str, tag: &str, is_folder: bool) -> OsString {
 }
 
 /// The name of the `number`th entry called `name`: `name (2).ext`; a folder's is never split.
-pub fn numbered(name: &OsStr, number: u32, is_folder: bool) -> OsString {
+pub(super) fn numbered(name: &OsStr, number: u32, is_folder: bool) -> OsString {
     with_suffix(name, &format!(" ({number})"), is_folder)
 }
 

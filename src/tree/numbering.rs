@@ -33,13 +33,13 @@ pub(super) struct Candidate {
 
 /// The numbers given in one folder, with the name each belongs to. Empty for nearly every folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Numbering {
+pub(super) struct Numbering {
     given: HashMap<NodeKey, (Box<OsStr>, u32)>,
 }
 
 impl Numbering {
     /// Whether no number was given.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.given.is_empty()
     }
 

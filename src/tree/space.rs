@@ -3,8 +3,7 @@
 //! Promises: an answer at once, always; at most one call in [`FRESH`], made in the background and
 //! only when someone asked. Until the first answer the drive looks large and empty, so that no
 //! program refuses to start for lack of space.
-use super::account::Account;
-use crate::api::{Ask, Priority, Requester, UserInfo};
+use crate::api::{Ask, Client, Priority, Requester, UserInfo};
 use crate::util::clock::{Clock, Moment};
 use crate::util::deadline::Deadline;
 use crate::util::sync::lock;
@@ -82,31 +81,26 @@ impl SpaceKeeper {
     }
 
     /// The figures; starts a call on `runtime` when they are old.
-    pub(super) fn get(
-        self: &Arc<Self>,
-        account: &Arc<dyn Account>,
-        clock: Clock,
-        runtime: &Handle,
-    ) -> Space {
+    pub(super) fn get(self: &Arc<Self>, client: &Client, clock: Clock, runtime: &Handle) -> Space {
         let now = clock.now();
         let mut state = lock(&self.state);
         let space = state.space;
         if state.next.is_none_or(|next| next <= now) {
             state.next = Some(now.after(RETRY));
             drop(state);
-            let (keeper, account) = (Arc::clone(self), Arc::clone(account));
-            runtime.spawn(async move { keeper.renew(&*account, clock).await });
+            let (keeper, client) = (Arc::clone(self), client.clone());
+            runtime.spawn(async move { keeper.renew(&client, clock).await });
         }
         space
     }
 
-    async fn renew(&self, account: &dyn Account, clock: Clock) {
+    async fn renew(&self, client: &Client, clock: Clock) {
         let deadline = Deadline::within(clock, CALL_LIMIT);
         let ask = Ask::new(Priority::Refresh, deadline, Requester::SELF);
-        match deadline.run(account.user_info(ask)).await {
+        match deadline.run(client.user_info(&ask)).await {
             Some(Ok(info)) => {
                 let mut state = lock(&self.state);
-                state.space = Space::of(&info);
+                state.space = Space::of(&info.value);
                 state.next = Some(clock.now().after(FRESH));
             }
             Some(Err(error)) => log::info!("size of the account not known: {error}"),

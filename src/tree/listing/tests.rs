@@ -154,9 +154,15 @@ fn check_stable(before: (&Account, &Listing), after: (&Account, &Listing)) {
             "{me:?} was renamed for {other:?}, which had the name before"
         );
         let was_plain = old_names[&me] == *NAMES[*name];
-        assert!(was_plain || now_mine.is_folder(), "a number given was taken back");
+        assert!(
+            was_plain || now_mine.is_folder(),
+            "a number given was taken back"
+        );
         if was_plain && !now_mine.is_folder() {
-            assert!((now_mine.created(), other) > (Some(*date), me), "the plain name went to an older one");
+            assert!(
+                (now_mine.created(), other) > (Some(*date), me),
+                "the plain name went to an older one"
+            );
         }
     }
 }
