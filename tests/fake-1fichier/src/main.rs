@@ -73,12 +73,12 @@ struct Serve {
 fn main() -> anyhow::Result<()> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     match Cli::parse().command {
-        Command::Serve(options) => serve(*options),
+        Command::Serve(options) => serve(&options),
         Command::Switches => list_switches(),
     }
 }
 
-fn serve(options: Serve) -> anyhow::Result<()> {
+fn serve(options: &Serve) -> anyhow::Result<()> {
     let mut switches = Vec::new();
     for switch in &options.switch {
         switches.push(
@@ -93,7 +93,7 @@ fn serve(options: Serve) -> anyhow::Result<()> {
         .config(|c| {
             refused = switches
                 .iter()
-                .find_map(|(name, value)| c.set(name, value).err())
+                .find_map(|(name, value)| c.set(name, value).err());
         })
         .tls(options.tls || options.proxy.is_some() || options.ca_out.is_some())
         .key(&options.key)
@@ -114,7 +114,7 @@ fn serve(options: Serve) -> anyhow::Result<()> {
         builder = builder.fault(fault);
     }
     let fake = builder.start()?;
-    fill(&fake, &options)?;
+    fill(&fake, options)?;
     if let (Some(path), Some(pem)) = (&options.ca_out, fake.ca_pem()) {
         std::fs::write(path, pem).with_context(|| format!("cannot write {}", path.display()))?;
     }
