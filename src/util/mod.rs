@@ -2,4 +2,5 @@
 //! poisoned. Knows nothing of the service, of files or of the kernel.
 pub mod clock;
 pub mod deadline;
+pub mod retry;
 pub mod sync;
