@@ -193,10 +193,19 @@ mod tests {
 
     #[test]
     fn it_is_known_by_its_names() {
-        for name in ["mount.fichierfs", "/sbin/mount.fichierfs", "/x/mount.fuse.fichierfs"] {
+        for name in [
+            "mount.fichierfs",
+            "/sbin/mount.fichierfs",
+            "/x/mount.fuse.fichierfs",
+        ] {
             assert!(is_called(OsStr::new(name)), "{name}");
         }
-        for name in ["fichierfs", "", "/mount.fichierfs/fichierfs", "mount.fichierfs2"] {
+        for name in [
+            "fichierfs",
+            "",
+            "/mount.fichierfs/fichierfs",
+            "mount.fichierfs2",
+        ] {
             assert!(!is_called(OsStr::new(name)), "{name}");
         }
     }
@@ -214,7 +223,16 @@ mod tests {
         };
         for arguments in [
             vec!["work", "/mnt/x", "-sfnv", "-o", "ro,uid=7"],
-            vec!["-s", "-f", "fichierfs:work", "-v", "/mnt/x", "-oro,uid=7", "-t", "fichierfs"],
+            vec![
+                "-s",
+                "-f",
+                "fichierfs:work",
+                "-v",
+                "/mnt/x",
+                "-oro,uid=7",
+                "-t",
+                "fichierfs",
+            ],
             vec!["-vsfo", "ro,uid=7", "--", "work", "/mnt/x"],
         ] {
             assert_eq!(read(&arguments).unwrap(), expected, "{arguments:?}");
@@ -223,8 +241,15 @@ mod tests {
         assert_eq!(
             translated,
             [
-                "mount", "--account=work", "-o", "ro,uid=7", "--sloppy", "--fake", "--verbose",
-                "--", "/mnt/x"
+                "mount",
+                "--account=work",
+                "-o",
+                "ro,uid=7",
+                "--sloppy",
+                "--fake",
+                "--verbose",
+                "--",
+                "/mnt/x"
             ]
         );
         super::super::parse(&translated).unwrap();

@@ -13,17 +13,17 @@ mod service;
 pub mod umount;
 
 use crate::logging::{self, Role, Verbosity};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::Failure;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// What stands below every help.
+/// What stands below the help of `mount`.
 const AFTER_HELP: &str = "\
-Each option of `mount` that takes a value or is a switch can also be set in the config file by its
-name (cache-size = \"20GB\"), in the environment (FICHIERFS_CACHE_SIZE=20GB) and with -o
-(-o cache_size=20GB). The command line goes first, then -o, the environment, the config file.";
+The options below the headings can also be given with -o (-o cache_size=20GB), in the environment \
+(FICHIERFS_CACHE_SIZE=20GB) and in the config file (cache-size = \"20GB\"). The command line goes \
+first, then -o, the environment, the account's table in the config file, its top level.";
 
 /// Mounts a 1fichier.com account as an ordinary drive.
 #[derive(Debug, Parser)]
@@ -79,7 +79,8 @@ fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let with_name = [OsString::from("fichierfs")]
         .into_iter()
         .chain(arguments.iter().cloned());
-    Cli::try_parse_from(with_name)
+    let matches = declaration().try_get_matches_from(with_name)?;
+    Cli::from_arg_matches(&matches)
 }
 
 /// Runs one command. `arguments` are the ones it came from, to start the program again with.
@@ -102,9 +103,7 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, Failure> {
 
 /// The whole command line's declaration, for help texts and the reference.
 pub fn declaration() -> clap::Command {
-    Cli::command()
-        .after_help(AFTER_HELP)
-        .mut_subcommand("mount", |mount| mount.after_help(AFTER_HELP))
+    Cli::command().mut_subcommand("mount", |mount| mount.after_help(AFTER_HELP))
 }
 
 /// Tells what clap has to tell: help where it was asked for, else one line.

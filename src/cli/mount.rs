@@ -1,10 +1,11 @@
 //! `fichierfs mount`: checks everything that can be checked beforehand, then mounts, in the
 //! background unless told otherwise.
-use super::exit::{self, Failure};
+use super::exit::Failure;
 use crate::config::{self, MountOptions, Surroundings, Terms};
 use crate::logging::{self, Role, Verbosity};
 use crate::mount::background::{self, Outcome, Ready};
 use crate::mount::{self, check};
+use crate::util::clock::Clock;
 use anyhow::Context;
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -19,6 +20,7 @@ const LOG_FILE: &str = "log";
 
 /// Arguments of `mount`.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch")]
 pub struct Args {
     /// The empty folder the account shall appear in
     pub mountpoint: PathBuf,
@@ -51,11 +53,7 @@ pub struct Args {
 }
 
 /// Mounts. `arguments` are the program's own, for the process in the background.
-pub fn run(
-    args: Args,
-    verbosity: Verbosity,
-    arguments: &[OsString],
-) -> Result<ExitCode, Failure> {
+pub fn run(args: Args, verbosity: Verbosity, arguments: &[OsString]) -> Result<ExitCode, Failure> {
     if args.foreground || args.fake || args.detached {
         return serve(args, verbosity);
     }
@@ -112,8 +110,11 @@ fn serve(args: Args, verbosity: Verbosity) -> Result<ExitCode, Failure> {
         config::Mount::resolve(args.given, &args.options, terms, &args.mountpoint, &around)?;
     check::machine(config.allow_other)?;
     let own_state = config.account.own_state_dir();
-    config.mountpoint =
-        check::mountpoint(&args.mountpoint, &[&own_state, &config.own_cache_dir()])?;
+    config.mountpoint = check::mountpoint(
+        &args.mountpoint,
+        &[&own_state, &config.own_cache_dir()],
+        Clock::from_env(),
+    )?;
     config.make_folders()?;
     if around.root && config.uid != 0 && !config.allow_other {
         log::warn!("only root can use this mount, because allow-other is not set");
@@ -133,12 +134,10 @@ fn serve(args: Args, verbosity: Verbosity) -> Result<ExitCode, Failure> {
         config.key.origin
     );
     let served = mount::run(config, ready);
-    if let Err(err) = &served {
-        // In the background, after the terminal has gone, the log is all that remembers.
+    if let (Err(err), Role::Background) = (&served, role) {
+        // The terminal may have gone; the log remembers.
+        logging::stop_relay();
         log::error!("{err:#}");
     }
-    served.map_err(|why| Failure {
-        code: exit::FAILURE,
-        why: (role == Role::Background).then_some(why),
-    })
+    Ok(served?)
 }

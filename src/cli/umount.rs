@@ -1,7 +1,7 @@
 //! `fichierfs umount`: takes a mount of ours away and waits until its process has ended.
 use super::exit::Failure;
 use crate::config::{Account, AccountName, AccountOptions, Surroundings};
-use crate::control::{Client, place};
+use crate::control::Client;
 use crate::mount::kernel::{self, MountError, Way};
 use crate::mount::mountinfo::{self, Entry};
 use crate::mount::users;
@@ -33,7 +33,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         kernel::unmount(&mountpoint, Way::Lazy)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let server = entry.account().and_then(|name| server_of(name, &mountpoint));
+    let server = entry
+        .account()
+        .and_then(|name| server_of(name, &mountpoint));
     kernel::unmount(&mountpoint, Way::Whole).map_err(|err| explain(err, &args.mountpoint))?;
     if let Some((pid, client)) = server {
         wait_for_end(pid, client)?;
@@ -62,11 +64,7 @@ fn server_of(account: &str, mountpoint: &Path) -> Option<(u32, Client)> {
         ..AccountOptions::default()
     };
     let account = Account::resolve(options, &Surroundings::of_process().ok()?).ok()?;
-    let mut client = Client::connect(&place::candidates(
-        &account.name,
-        account.runtime_dir.as_deref(),
-        &account.own_state_dir(),
-    ))?;
+    let mut client = Client::connect(&account.socket_places())?;
     let pong = client.ping().ok()?;
     (pong.mountpoint == mountpoint.to_string_lossy()).then_some((pong.pid, client))
 }
