@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
-use fake_1fichier::{ExpiredForm, Fake, Fault, FaultKind};
+use fake_1fichier::{ExpiredForm, Fake, Fault, FaultKind, Profile};
 use serde_json::{Value, json};
 
 use crate::client::{
@@ -285,6 +285,34 @@ fn faults_by_name_meet_only_that_name() {
     );
     fake.faults().clear();
     assert!(call(&fake, "file/info", &json!({ "url": url })).is_ok());
+}
+
+#[test]
+fn the_hostile_profile_fails_now_and_then_and_can_be_survived() {
+    let fake = Fake::builder()
+        .profile(Profile::Hostile)
+        .clock("1000")
+        .start()
+        .expect("a fake");
+    let url = fake.account().add_synthetic(0, "film.mkv", 50_000, 7);
+    let info = json!({ "url": url });
+    let (mut good, mut bad) = (0, 0);
+    for _ in 0..120 {
+        match crate::client::patient_call(&fake, "file/info", &info, Duration::from_millis(100)) {
+            Ok(answer)
+                if answer.status == 200
+                    && answer.body.starts_with(b"{")
+                    && answer.body.ends_with(b"}") =>
+            {
+                good += 1;
+            }
+            _ => bad += 1,
+        }
+        // The rules run in virtual time, and so does the lock.
+        fake.unlock();
+        fake.clock().advance(Duration::from_secs(60));
+    }
+    assert!(bad >= 5 && good >= 60, "{good} good, {bad} bad");
 }
 
 #[test]
