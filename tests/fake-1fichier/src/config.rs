@@ -174,6 +174,9 @@ macro_rules! config {
 }
 
 config! {
+    /// Nothing is answered: new connections and running requests are reset, the admin interface excepted.
+    offline: bool = false;
+
     // Rules (reference 3).
     /// Rules are enforced, not only counted.
     enforce_rules: bool = false;

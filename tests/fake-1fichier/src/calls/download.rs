@@ -435,6 +435,14 @@ async fn produce(
     sender: mpsc::Sender<io::Result<Bytes>>,
 ) {
     while at < stop {
+        if call.world.config().offline {
+            call.conn.reset.store(true, Ordering::Release);
+            // The receiver may be gone already, which ends the connection as well.
+            let _ = sender
+                .send(Err(io::ErrorKind::ConnectionReset.into()))
+                .await;
+            return;
+        }
         let rate = call
             .world
             .real_rate(call.world.shape().connection_bytes_per_second);
