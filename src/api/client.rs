@@ -279,6 +279,15 @@ pub(super) struct AnswerHead {
 }
 
 impl AnswerHead {
+    #[cfg(test)]
+    pub(super) fn new(status: u16) -> Self {
+        Self {
+            status,
+            content_type: String::new(),
+            retry_after: None,
+        }
+    }
+
     pub(super) fn of(response: &Response) -> Self {
         let headers = response.headers();
         Self {

@@ -1,4 +1,5 @@
-//! The parts against the fake service, over HTTP and without a mount.
+//! The parts against the fake service, over HTTP and without a mount; and the program's commands.
+mod cli;
 mod common;
 mod read;
 mod tree;
