@@ -379,3 +379,6 @@ fn with_change(node: &Arc<Node>, changed: Option<UnixSeconds>) -> Arc<Node> {
         _ => Arc::clone(node),
     }
 }
+
+#[cfg(test)]
+mod tests;
