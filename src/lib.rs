@@ -13,7 +13,7 @@
 //!              └▶ outbox   what the account still has to be told
 //!                   └▶ api the service's client: typed calls, scheduler, errors; the only module that knows HTTP
 //! control (the mount's socket) reads snapshots the parts hand out
-//! config, secret, util     beside them all
+//! config, logging, secret, util   beside them all
 //! ```
 //!
 //! Good places to start: [`fs`] for what one kernel request does, [`tree::Tree`] for names,
