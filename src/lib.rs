@@ -13,7 +13,7 @@
 //!              └▶ outbox   what the account still has to be told
 //!                   └▶ api the service's client: typed calls, scheduler, errors; the only module that knows HTTP
 //! control (the mount's socket) reads snapshots the parts hand out
-//! config, logging, secret, util   beside them all
+//! config, logging, secret, util     beside them all
 //! ```
 //!
 //! Good places to start: [`fs`] for what one kernel request does, [`tree::Tree`] for names,
@@ -24,5 +24,7 @@ pub mod config;
 pub mod control;
 pub mod logging;
 pub mod mount;
+pub mod read;
 pub mod secret;
+pub mod tree;
 pub mod util;

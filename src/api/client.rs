@@ -62,6 +62,12 @@ impl Settings {
 #[derive(Clone)]
 pub struct Client(Arc<Shared>);
 
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client(…)")
+    }
+}
+
 struct Shared {
     api_url: ApiUrl,
     key: ApiKey,

@@ -135,15 +135,6 @@ impl Account {
         }
     }
 
-    /// The places where the socket of a mount of this account may be.
-    pub fn socket_places(&self) -> Vec<PathBuf> {
-        crate::control::place::candidates(
-            &self.name,
-            self.runtime_dir.as_deref(),
-            &self.own_state_dir(),
-        )
-    }
-
     /// Where a key comes from that goes before the stored login, if there is one.
     pub fn overrides_login(&self) -> Option<String> {
         self.key_places.before_login()

@@ -1,6 +1,4 @@
-//! Tests of the parts together, without a mount.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on shall say where"
-)]
+//! The parts against the fake service, over HTTP and without a mount; and the program's commands.
 mod cli;
+mod common;
+mod read;

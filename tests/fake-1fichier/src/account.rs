@@ -112,8 +112,8 @@ impl Account {
             .expect("the folder exists")
     }
 
-    /// Mirrors a real folder into `folder`; returns the number of files. Empty files are left out, as the service
-    /// cannot hold them.
+    /// Mirrors a real folder into `folder`, under the names a careful client would give; returns the number of
+    /// files. Empty files are left out, as the service cannot hold them.
     pub fn add_dir(&self, folder: u64, from: &Path) -> anyhow::Result<usize> {
         let mut count = 0;
         let listing = std::fs::read_dir(from)
@@ -121,7 +121,7 @@ impl Account {
         for entry in listing {
             let entry =
                 entry.with_context(|| format!("cannot read the folder {}", from.display()))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
+            let name = names::as_clients_store(&entry.file_name().to_string_lossy());
             let meta = std::fs::metadata(entry.path())
                 .with_context(|| format!("cannot look at {}", entry.path().display()))?;
             if meta.is_dir() {

@@ -194,7 +194,9 @@ fn write(world: &World, path: &str, value: Value) -> Result<Value, String> {
             };
             let faults: Vec<Fault> =
                 serde_json::from_value(faults).map_err(|e| format!("bad fault: {e}"))?;
-            faults.into_iter().for_each(|fault| world.faults.add(fault));
+            for fault in faults {
+                world.faults.add(fault);
+            }
             Ok(json!({}))
         }
         "reset-log" => {

@@ -150,7 +150,7 @@ mod tests {
         let clock = Clock::new(ClockSetting::default());
         let before = clock.now();
         clock.clone().advance(Duration::from_secs(3600));
-        assert!(clock.now() - before >= Duration::from_secs(3600));
+        assert!(clock.now() >= before + Duration::from_secs(3600));
         let fast = Clock::new("10".parse().expect("valid"));
         assert_eq!(
             fast.real(Duration::from_secs(5)),

@@ -162,7 +162,6 @@ macro_rules! config {
         /// All switches. See each field; times in virtual seconds, sizes in bytes.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
-        #[expect(clippy::struct_excessive_bools, reason = "independent switches, not a state")]
         pub struct Config { $($(#[doc = $doc])+ pub $name: $kind,)+ }
 
         impl Default for Config {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::account::Account;
@@ -147,19 +148,19 @@ impl Builder {
             .enable_all()
             .build()
             .context("cannot start threads")?;
-        let plain = runtime.block_on(bind(self.listen))?;
+        let plain = bind(&runtime, self.listen)?;
         let plain_address = plain.local_addr()?;
         runtime.spawn(server::listen(Arc::clone(&world), plain, None));
         let (mut tls_address, mut proxy_address) = (None, None);
         if let Some(authority) = &authority {
-            let listener = runtime.block_on(bind((self.listen.ip(), 0).into()))?;
+            let listener = bind(&runtime, (self.listen.ip(), 0).into())?;
             tls_address = Some(listener.local_addr()?);
             runtime.spawn(server::listen(
                 Arc::clone(&world),
                 listener,
                 Some(authority.acceptor()),
             ));
-            let listener = runtime.block_on(bind(self.proxy))?;
+            let listener = bind(&runtime, self.proxy)?;
             proxy_address = Some(listener.local_addr()?);
             runtime.spawn(proxy::listen(
                 Arc::clone(&world),
@@ -188,10 +189,15 @@ impl Builder {
     }
 }
 
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}"))
+/// Listens for `runtime` without running anything on it: the caller may be a task of another runtime.
+fn bind(runtime: &Runtime, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listen = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let _inside = runtime.enter();
+        TcpListener::from_std(listener)
+    };
+    listen().with_context(|| format!("cannot listen on {address}"))
 }
 
 /// Connections in numbers.

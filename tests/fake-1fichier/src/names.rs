@@ -72,6 +72,39 @@ fn from_json(raw: &str, config: &Config) -> Result<String, BadName> {
     Ok(name.to_owned())
 }
 
+/// The name under which a careful client stores a file called `local`: characters the service refuses become
+/// their look-alikes, and look-alikes that were meant as themselves are marked with U+201B, as rclone does it.
+pub(crate) fn as_clients_store(local: &str) -> String {
+    const MARK: char = '\u{201b}';
+    let last = local.chars().count().saturating_sub(1);
+    let mut stored = String::new();
+    for (at, c) in local.chars().enumerate() {
+        match c {
+            ' ' if at == 0 || at == last => stored.push('\u{2420}'),
+            '\u{2420}' if at == 0 || at == last => stored.extend([MARK, c]),
+            '\u{1}'..='\u{1f}' => stored.extend(char::from_u32(u32::from(c) + 0x2400)),
+            '\u{7f}' => stored.push('\u{2421}'),
+            '\\' | '<' | '>' | '"' | '\'' | '$' | '`' => {
+                stored.extend(char::from_u32(u32::from(c) + 0xfee0))
+            }
+            '＼'
+            | '＜'
+            | '＞'
+            | '＂'
+            | '＇'
+            | '＄'
+            | '｀'
+            | MARK
+            | '\u{2400}'..='\u{241f}'
+            | '\u{2421}' => {
+                stored.extend([MARK, c]);
+            }
+            _ => stored.push(c),
+        }
+    }
+    stored
+}
+
 /// MIME type by the ending of a name.
 pub(crate) fn mime(name: &str) -> &'static str {
     let ending = name

@@ -1,5 +1,7 @@
 //! Answers before they become HTTP: JSON as the service writes it, pages, texts.
 
+use std::fmt::Write;
+
 use fastrand::Rng;
 use serde_json::{Value, json};
 
@@ -117,7 +119,7 @@ fn write_text(out: &mut String, text: &str, config: &Config) {
             '"' => out.push_str("\\\""),
             '\\' if config.raw_backslash => out.push('\\'),
             '\\' => out.push_str("\\\\"),
-            c if c < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c if c < ' ' => drop(write!(out, "\\u{:04x}", u32::from(c))),
             c => out.push(c),
         }
     }

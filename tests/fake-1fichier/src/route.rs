@@ -382,12 +382,11 @@ pub(crate) fn outcome_response(
         Ok(value) => json(call, 200, &value, params),
         Err(ko) => {
             let status = match call.world.config().ko_status {
-                _ if ko.fixed => ko.status,
                 KoStatus::Observed => ko.status,
+                _ if ko.fixed => ko.status,
                 KoStatus::Ok => 200,
-                KoStatus::Forbidden => 403,
-                KoStatus::Alternate if call.world.next_turn() % 2 == 0 => 200,
-                KoStatus::Alternate => 403,
+                KoStatus::Alternate if call.world.next_turn().is_multiple_of(2) => 200,
+                KoStatus::Forbidden | KoStatus::Alternate => 403,
             };
             json(call, status, &ko.body(), params)
         }

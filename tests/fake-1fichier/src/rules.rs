@@ -71,7 +71,7 @@ impl Rules {
             return judgement;
         }
         if let Some(until) = self.flood_until.filter(|until| now < *until) {
-            let left = (until - now).as_secs_f64();
+            let left = until.saturating_sub(now).as_secs_f64();
             judgement.breach(
                 "flood_lock",
                 format!("request with {left:.3} s of the lock left"),
@@ -114,7 +114,7 @@ impl Rules {
     /// Seconds the lock or ban still runs.
     pub(crate) fn locked_for(&self, now: Duration) -> Option<f64> {
         let until = self.flood_until.max(self.hard_until)?;
-        (until > now).then(|| (until - now).as_secs_f64())
+        (until > now).then(|| until.saturating_sub(now).as_secs_f64())
     }
 
     /// Counts an answer of 401, 403, 404 or 410.

@@ -40,6 +40,7 @@ const MAX_TOKENS: usize = 100_000;
 const FLUSH: Duration = Duration::from_millis(30);
 
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts")]
 struct Token {
     file: StoredFile,
     created: Duration,
@@ -113,7 +114,7 @@ pub(crate) fn token(call: &Arc<Call>, params: &Map<String, Value>) -> Outcome {
     let url = format!("{base}/p{digits}{}", if inline { "?inline" } else { "" });
     lock(&world.tokens).insert(digits, token, seconds(config.token_life_seconds));
     let mut out = json!({ "status": "OK", "url": url });
-    if world.next_turn() % 2 == 0 {
+    if world.next_turn().is_multiple_of(2) {
         out["message"] = json!("");
     }
     Ok(out)
@@ -217,14 +218,8 @@ pub(crate) async fn serve(call: &Arc<Call>, request: &Request<Incoming>) -> Answ
     };
     let if_range = request.headers().contains_key(IF_RANGE);
     let head = request.method() == Method::HEAD;
-    send(
-        call,
-        &token,
-        range.filter(|_| !if_range),
-        head,
-        fault.as_ref(),
-        place,
-    )
+    let range = range.as_deref().filter(|_| !if_range);
+    Ok(send(call, &token, range, head, fault.as_ref(), place))
 }
 
 /// Uses the token once more, if it may be.
@@ -339,21 +334,21 @@ enum End {
 fn send(
     call: &Arc<Call>,
     token: &Token,
-    range: Option<String>,
+    range: Option<&str>,
     head: bool,
     fault: Option<&FaultKind>,
     place: Place,
-) -> Answer {
+) -> Response<Body> {
     let size = token.file.content.size();
     let ignore = matches!(fault, Some(FaultKind::IgnoreRange));
-    let asked = asked(range.as_deref().filter(|_| !ignore), size);
+    let asked = asked(range.filter(|_| !ignore), size);
     let (start, end, status) = match asked {
         Asked::Whole => (0, size, StatusCode::OK),
         Asked::Part(start, end) => (start, end, StatusCode::PARTIAL_CONTENT),
         Asked::Impossible => {
             let mut response = route::html(call, 416, "416 Requested Range Not Satisfiable");
             put(&mut response, CONTENT_RANGE, &format!("bytes */{size}"));
-            return Ok(response);
+            return response;
         }
     };
     let mut length = end - start;
@@ -423,7 +418,7 @@ fn send(
         "application/octet-stream"
     };
     put(&mut response, CONTENT_TYPE, mime);
-    Ok(response)
+    response
 }
 
 /// Reads and sends the bytes of `range` at the speed of the links, then ends as told.

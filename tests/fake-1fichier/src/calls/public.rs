@@ -35,7 +35,7 @@ pub(crate) async fn folder(call: &Arc<Call>, request: &Request<Incoming>) -> Ans
         return Ok(route::html(call, 404, "Dossier inexistant"));
     };
     if query.split('&').any(|part| part == "e=1") {
-        let lines: String = files
+        let lines: Vec<String> = files
             .iter()
             .map(|f| format!("{};{};{}\n", f.url(), f.name, f.content.size()))
             .collect();
@@ -44,7 +44,7 @@ pub(crate) async fn folder(call: &Arc<Call>, request: &Request<Incoming>) -> Ans
             200,
             "text/plain; charset=utf-8",
             "text",
-            lines,
+            lines.concat(),
         ));
     }
     if !query
