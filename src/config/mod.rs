@@ -5,7 +5,7 @@
 //! but by [`Mount::make_folders`] and [`key::store`].
 //!
 //! [`options`] declares the options, [`layers`] merges their sources, [`mount_opts`] reads `-o`,
-//! [`file`] the config file, [`key`] finds the API key, [`places`] the default folders.
+//! [`mod@file`] the config file, [`key`] finds the API key, [`places`] the default folders.
 mod error;
 pub mod file;
 pub mod key;
