@@ -7,7 +7,7 @@ use super::service;
 use crate::api::{Offer, UserInfo};
 use crate::config::{Account, AccountOptions, Surroundings};
 use crate::control::client::AskError;
-use crate::control::{AccountAnswer, Answer, Client, Request};
+use crate::control::{AccountAnswer, Answer, Client, Request, place};
 use bytesize::ByteSize;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -28,7 +28,7 @@ pub struct Args {
 /// Shows the account.
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let mut account = Account::resolve(args.given, &Surroundings::of_process()?)?;
-    let (info, age) = if let Some(mount) = Client::connect(&account.socket_places()) {
+    let (info, age) = if let Some(mount) = Client::connect(&place::of(&account)) {
         from_mount(mount)?
     } else {
         let found = account.find_key()?;

@@ -1,7 +1,7 @@
 //! `fichierfs umount`: takes a mount of ours away and waits until its process has ended.
 use super::exit::Failure;
 use crate::config::{Account, AccountName, AccountOptions, Surroundings};
-use crate::control::Client;
+use crate::control::{Client, place};
 use crate::mount::kernel::{self, MountError, Way};
 use crate::mount::mountinfo::{self, Entry};
 use crate::mount::users;
@@ -64,7 +64,7 @@ fn server_of(account: &str, mountpoint: &Path) -> Option<(u32, Client)> {
         ..AccountOptions::default()
     };
     let account = Account::resolve(options, &Surroundings::of_process().ok()?).ok()?;
-    let mut client = Client::connect(&account.socket_places())?;
+    let mut client = Client::connect(&place::of(&account))?;
     let pong = client.ping().ok()?;
     (pong.mountpoint == mountpoint.to_string_lossy()).then_some((pong.pid, client))
 }

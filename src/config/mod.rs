@@ -5,7 +5,7 @@
 //! but by [`Mount::make_folders`] and [`key::store`].
 //!
 //! [`options`] declares the options, [`layers`] merges their sources, [`mount_opts`] reads `-o`,
-//! [`file`] the config file, [`key`] finds the API key, [`places`] the default folders.
+//! [`mod@file`] the config file, [`key`] finds the API key, [`places`] the default folders.
 mod error;
 pub mod file;
 pub mod key;
@@ -133,15 +133,6 @@ impl Account {
             starts_per_second: self.rate,
             ..Rates::default()
         }
-    }
-
-    /// The places where the socket of a mount of this account may be.
-    pub fn socket_places(&self) -> Vec<PathBuf> {
-        crate::control::place::candidates(
-            &self.name,
-            self.runtime_dir.as_deref(),
-            &self.own_state_dir(),
-        )
     }
 
     /// Where a key comes from that goes before the stored login, if there is one.

@@ -44,7 +44,7 @@ pub struct AccountOptions {
     pub api_key_file: Option<PathBuf>,
 
     /// Address of the service's API; plain http only on this machine (for tests)
-    /// [default: https://api.1fichier.com/v1]
+    /// [default: the service's own]
     #[arg(long, value_name = "URL", value_parser = ApiUrl::parse, help_heading = "Account")]
     pub api_url: Option<ApiUrl>,
 

@@ -2,6 +2,7 @@
 use super::{Ended, Home, KEY, can_mount};
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 
 #[test]
@@ -63,4 +64,36 @@ fn nobody_is_left_behind_when_it_fails() {
         .unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert!(said.contains("mkdir"), "{said}");
+}
+
+#[test]
+fn the_journal_gets_priorities_instead_of_times() {
+    let home = Home::new();
+    let log = home.at("stderr");
+    let run = |journal: Option<String>| {
+        let file = fs::File::create(&log).unwrap();
+        let mut command = home.command();
+        command
+            .env("FICHIERFS_CASH_SIZE", "1")
+            .args(["mount", "--foreground", &home.text("none")])
+            .stderr(Stdio::from(file));
+        if let Some(stream) = journal {
+            command.env("JOURNAL_STREAM", stream);
+        }
+        command.status().unwrap();
+        fs::read_to_string(&log).unwrap()
+    };
+    fs::write(&log, "").unwrap();
+    let stat = fs::metadata(&log).unwrap();
+    let stream = format!("{}:{}", stat.dev(), stat.ino());
+    let journal = run(Some(stream));
+    assert!(journal.starts_with("<4>fichierfs::config"), "{journal}");
+    // The variable may be inherited by a process whose standard error is another file.
+    for other in [None, Some("1:1".to_owned())] {
+        let plain = run(other);
+        assert!(
+            plain.starts_with('[') && plain.contains(" WARN "),
+            "{plain}"
+        );
+    }
 }

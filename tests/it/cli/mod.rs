@@ -1,5 +1,10 @@
 //! The command line through the real binary: help, refusals, exit codes, `login`, `account`, and
 //! the helper of mount(8).
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on shall say where"
+)]
+
 mod account;
 mod background;
 mod expected;

@@ -1,10 +1,16 @@
 //! `fichierfs umount` on mounts that nobody serves.
 use super::{Home, can_mount};
+use fichierfs::control::{Answer, Answers, Pong, Request, Server};
 use fichierfs::mount::kernel::{Attached, Options, attach};
 use fichierfs::mount::mountinfo;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(20);
 
 /// A mount of ours that no session serves; gone when this goes.
 pub(super) struct Silent(Attached);
@@ -90,4 +96,52 @@ fn a_busy_mount_names_who_uses_it_and_the_way_out() {
     let pid = format!("({})", std::process::id());
     ended.refused(1, &["in use by", &pid, "--lazy"]);
     drop(silent);
+}
+
+/// Says that it serves a mount.
+struct Serving(String);
+
+impl Answers for Serving {
+    async fn answer(&self, request: Request) -> Answer {
+        match request {
+            Request::Ping => Answer::Pong(Pong {
+                pid: std::process::id(),
+                account: "work".into(),
+                mountpoint: self.0.clone(),
+                version: "0".into(),
+            }),
+            _ => Answer::error("not asked for here"),
+        }
+    }
+}
+
+#[test]
+fn the_end_of_the_serving_process_is_waited_for() {
+    if !can_mount("the_end_of_the_serving_process_is_waited_for") {
+        return;
+    }
+    let home = Home::new();
+    let silent = Silent::mount(&home.at("mnt"), "work").unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let socket = home.at("run/fichierfs/work.sock");
+    let server = Server::bind(std::slice::from_ref(&socket)).unwrap();
+    runtime.spawn(server.serve(Arc::new(Serving(home.text("mnt")))));
+    let mut command = home.command();
+    command.args(["umount", &home.text("mnt")]);
+    let mut umount = command.spawn().unwrap();
+    let start = Instant::now();
+    while silent.0.is_there().unwrap() {
+        assert!(start.elapsed() < LONG, "it was not unmounted");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Unmounted, but still draining: the command must not have ended.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(umount.try_wait().unwrap().is_none(), "it did not wait");
+    runtime.shutdown_background();
+    assert!(umount.wait().unwrap().success());
+    assert!(start.elapsed() < LONG);
 }
