@@ -21,16 +21,14 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// The head of an answer, as far as its meaning depends on it.
 #[derive(Debug, Clone, Copy)]
-pub struct Head<'a> {
+pub struct Head {
     /// HTTP status.
     pub status: u16,
-    /// `Content-Type` in lower case, empty when absent.
-    pub content_type: &'a str,
     /// `Retry-After`, when given in seconds.
     pub retry_after: Option<Duration>,
 }
 
-impl Head<'_> {
+impl Head {
     fn is_success(self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -45,7 +43,7 @@ pub fn retry_after(header: &str) -> Option<Duration> {
 /// The answer of a JSON call: a success with 2xx and no KO, typed, or what went wrong.
 pub fn json<T: DeserializeOwned>(
     call: &'static str,
-    head: Head<'_>,
+    head: Head,
     body: &[u8],
 ) -> Result<T, ApiError> {
     if !looks_like_object(body) {
@@ -66,23 +64,17 @@ pub fn json<T: DeserializeOwned>(
 
 /// An answer without a field the call cannot do without, or with a field that contradicts it.
 pub fn malformed(call: &'static str, what: &str) -> ApiError {
-    ApiError::new(
-        ErrorKind::Malformed,
-        call,
-        Reached::Answered,
-        one_line(what),
-    )
+    answered(call, ErrorKind::Malformed, &one_line(what))
 }
 
 /// What a download host's answer means that is not the file (API reference 7.3). `location` is
 /// the target of a redirect, empty when there is none.
-pub fn download_page(call: &'static str, head: Head<'_>, location: &str, body: &[u8]) -> ApiError {
-    if location.to_ascii_lowercase().contains("c=db") {
-        let mut error = answered(call, ErrorKind::Server, "redirect to the database page");
-        error.retry_after = Some(FIVE_MINUTES);
-        return error;
-    }
-    let said = spoken(body);
+pub fn download_page(call: &'static str, head: Head, location: &str, body: &[u8]) -> ApiError {
+    let said = if location.to_ascii_lowercase().contains("c=db") {
+        "Can't connect DB".to_owned()
+    } else {
+        spoken(body)
+    };
     let kind = meaning(&said).unwrap_or(match head.status {
         429 => ErrorKind::Flood,
         416 => ErrorKind::WrongBytes,
@@ -98,12 +90,16 @@ pub fn download_page(call: &'static str, head: Head<'_>, location: &str, body: &
     } else {
         kind
     };
-    finish(call, kind, head, &said)
+    let mut error = finish(call, kind, head, &said);
+    if is_backend_outage(&said.to_lowercase()) {
+        error.retry_after = error.retry_after.max(Some(FIVE_MINUTES));
+    }
+    error
 }
 
 /// What an upload node's answer means that is neither a redirect to the report nor a plain success
 /// (API reference 6, step 2). `None` when nothing speaks against success.
-pub fn upload_page(call: &'static str, head: Head<'_>, body: &[u8]) -> Option<ApiError> {
+pub fn upload_page(call: &'static str, head: Head, body: &[u8]) -> Option<ApiError> {
     if let Ok(envelope) = wire::from_json::<Envelope>(body) {
         let refused = envelope
             .status
@@ -136,7 +132,7 @@ pub fn upload_page(call: &'static str, head: Head<'_>, body: &[u8]) -> Option<Ap
 }
 
 /// An answer that is no JSON object.
-fn no_json(call: &'static str, head: Head<'_>, said: &str) -> ApiError {
+fn no_json(call: &'static str, head: Head, said: &str) -> ApiError {
     let kind = meaning(said).unwrap_or(match head.status {
         // The API itself refuses in JSON; a bare 403 is a gate before it, and silence is the one
         // answer that cannot make that worse.
@@ -151,7 +147,7 @@ fn no_json(call: &'static str, head: Head<'_>, said: &str) -> ApiError {
 }
 
 /// A KO, or a JSON answer with an HTTP error.
-fn refusal(call: &'static str, head: Head<'_>, message: &str) -> ApiError {
+fn refusal(call: &'static str, head: Head, message: &str) -> ApiError {
     let kind = meaning(message).unwrap_or(match head.status {
         429 => ErrorKind::Flood,
         401 => ErrorKind::KeyRefused,
@@ -162,7 +158,7 @@ fn refusal(call: &'static str, head: Head<'_>, message: &str) -> ApiError {
     finish(call, kind, head, message)
 }
 
-fn finish(call: &'static str, kind: ErrorKind, head: Head<'_>, said: &str) -> ApiError {
+fn finish(call: &'static str, kind: ErrorKind, head: Head, said: &str) -> ApiError {
     let said = one_line(said);
     let detail = match (head.is_success(), said.is_empty()) {
         (true, _) => said,
@@ -176,7 +172,6 @@ fn finish(call: &'static str, kind: ErrorKind, head: Head<'_>, said: &str) -> Ap
         ErrorKind::OwnerLocked | ErrorKind::TooManyLocations | ErrorKind::TooManyConnections => {
             Some(FIVE_MINUTES)
         }
-        ErrorKind::Server if is_backend_outage(&detail.to_lowercase()) => Some(FIVE_MINUTES),
         _ => None,
     };
     error.retry_after = error.retry_after.max(head.retry_after);
@@ -184,7 +179,12 @@ fn finish(call: &'static str, kind: ErrorKind, head: Head<'_>, said: &str) -> Ap
 }
 
 fn answered(call: &'static str, kind: ErrorKind, detail: &str) -> ApiError {
-    ApiError::new(kind, call, Reached::Answered, detail)
+    let reached = match kind {
+        // A server that failed, or says something else than yes or no, may have done it.
+        ErrorKind::Server | ErrorKind::Malformed => Reached::Unknown,
+        _ => Reached::Answered,
+    };
+    ApiError::new(kind, call, reached, detail)
 }
 
 /// Texts of the catalogue in the order in which they must be tried: the special before the general.
@@ -218,10 +218,12 @@ const CATALOGUE: &[(&str, ErrorKind)] = &[
     ("maintenance", ErrorKind::Maintenance),
     ("connect db", ErrorKind::Server),
     ("software error", ErrorKind::Server),
-    ("over quota", ErrorKind::OverQuota),
-    ("overquota", ErrorKind::OverQuota),
-    ("quota exceeded", ErrorKind::OverQuota),
+    // No one has recorded what a full account is told: likely words.
+    ("quota", ErrorKind::OverQuota),
+    ("stockage insuffisant", ErrorKind::OverQuota),
+    ("not enough storage", ErrorKind::OverQuota),
     ("upload forbidden", ErrorKind::OverQuota),
+    ("no cdn credit", ErrorKind::NetworkRefused),
 ];
 
 /// What a message means; `None` when the catalogue does not know it.
@@ -233,8 +235,8 @@ fn meaning(said: &str) -> Option<ErrorKind> {
         .map(|(_, kind)| *kind)
 }
 
-fn is_backend_outage(detail: &str) -> bool {
-    detail.contains("connect db") || detail.contains("software error")
+fn is_backend_outage(said: &str) -> bool {
+    said.contains("connect db") || said.contains("software error")
 }
 
 /// The words of a page or a plain text.

@@ -297,10 +297,9 @@ impl AnswerHead {
         }
     }
 
-    pub(super) fn as_head(&self) -> Head<'_> {
+    pub(super) fn as_head(&self) -> Head {
         Head {
             status: self.status,
-            content_type: &self.content_type,
             retry_after: self.retry_after,
         }
     }
@@ -318,7 +317,12 @@ pub(super) fn verdict<T>(outcome: &Result<T, ApiError>) -> Verdict {
         ErrorKind::IpBanned => Verdict::Banned,
         ErrorKind::OwnerLocked => Verdict::OwnerLocked,
         ErrorKind::Maintenance => Verdict::Maintenance,
-        _ if error.reached == Reached::Answered => Verdict::Answered,
-        _ => Verdict::Lost,
+        // Answers all the same, if none that says what became of the call.
+        ErrorKind::Server | ErrorKind::Malformed => Verdict::Answered,
+        _ => match error.reached {
+            Reached::Answered => Verdict::Answered,
+            Reached::Unknown => Verdict::Lost,
+            Reached::NotSent => Verdict::NotSent,
+        },
     }
 }

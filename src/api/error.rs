@@ -77,9 +77,9 @@ pub enum ErrorKind {
 pub enum Reached {
     /// Nothing was sent.
     NotSent,
-    /// Sent, no answer: it may have been carried out.
+    /// Sent, without an answer that tells whether it was carried out: it may have been.
     Unknown,
-    /// The service answered.
+    /// The service answered, and did not carry it out.
     Answered,
 }
 

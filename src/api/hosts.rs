@@ -118,8 +118,9 @@ impl ApiUrl {
         })?;
         // An account may be set to plain links; the same hosts speak TLS, and nothing of ours
         // travels in clear.
-        if url.scheme() == "http" && !self.loopback && url.set_scheme("https").is_err() {
-            return Err(refused(call, text));
+        if url.scheme() == "http" && !self.loopback {
+            // A URL that cannot be changed is refused below.
+            let _ = url.set_scheme("https");
         }
         self.admit(call, url)
     }
@@ -143,7 +144,7 @@ impl ApiUrl {
     }
 }
 
-/// Also drops the trailing path: what is shown is the host alone.
+/// Shows the host alone: the rest of a download address is a secret.
 fn refused(call: &'static str, host: &str) -> ApiError {
     ApiError::new(
         ErrorKind::HostRefused,

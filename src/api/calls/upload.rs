@@ -7,7 +7,7 @@ use super::super::classify::{self, malformed};
 use super::super::client::{AnswerHead, Client, verdict};
 use super::super::multipart::{Form, SourceError, UploadFile, UploadProgress};
 use super::super::scheduler::{Call, CallClass};
-use super::super::text::one_line;
+use super::super::text::{one_line, visible};
 use super::super::transport::{self, ANSWER_BYTES, PAGE_BYTES};
 use super::super::types::Whirlpool;
 use super::super::wire::{self, List, Scalar};
@@ -152,7 +152,7 @@ impl Client {
             progress: progress.clone(),
         };
         let outcome = async {
-            let response = transfer.run(self, request).await?;
+            let response = transfer.run(request).await?;
             accepted(call.name, response, &node, ask.deadline).await
         };
         let outcome = outcome.await.map_err(|error| self.redacted(error));
@@ -262,14 +262,13 @@ struct Transfer {
 
 impl Transfer {
     /// Sends `request` and waits for the head of the answer.
-    async fn run(&self, client: &Client, request: RequestBuilder) -> Result<Response, ApiError> {
+    async fn run(&self, request: RequestBuilder) -> Result<Response, ApiError> {
         let sent = async {
             tokio::select! {
                 answer = request.send() => answer.map_err(|error| self.failed(error)),
                 detail = self.watch() => Err(self.lost(detail)),
             }
         };
-        let _ = client;
         let outcome = self.deadline.run(sent).await;
         outcome.unwrap_or_else(|| Err(self.lost("time was up during the transfer")))
     }
@@ -354,11 +353,14 @@ async fn accepted(
         .and_then(Result::ok)
         .map(transport::Read::into_bytes)
         .unwrap_or_default();
-    match classify::upload_page(call, head.as_head(), &page) {
-        Some(error) => Err(error),
-        // A few nodes answer 200 directly (API reference 6, step 2).
-        None => Ok(ticket(None)),
+    if let Some(error) = classify::upload_page(call, head.as_head(), &page) {
+        return Err(error);
     }
+    // A few nodes answer 200 directly (API reference 6, step 2). A refusal in words unknown to us
+    // looks the same; the report tells, and the words are kept for whoever wonders.
+    let said = visible(&String::from_utf8_lossy(&page));
+    log::info!("{call} without a redirect: {}", one_line(&said));
+    Ok(ticket(None))
 }
 
 /// The `xid` of a redirect's target.

@@ -1,1 +1,454 @@
+//! Random days against the pure state machine: calls come, are answered late, never, or with a
+//! flood, callers go away. What must hold is checked on the history alone, with rules written
+//! down here a second time.
+use super::call::{Call, CallClass, CallId, Verdict};
+use super::rates::Rates;
+use super::state::{Decision, State};
+use crate::api::ask::{Priority, Requester};
+use crate::api::ids::FolderId;
+use crate::util::clock::Moment;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
+/// Milliseconds of simulated time.
+type Ms = u64;
+
+/// One call of a day.
+#[derive(Debug, Clone)]
+struct Planned {
+    comes: Ms,
+    class: CallClass,
+    priority: Priority,
+    requester: u32,
+    patience: Ms,
+    /// From start to verdict.
+    takes: Ms,
+    verdict: Verdict,
+    /// Goes away this long after it came, if it still waits.
+    leaves: Option<Ms>,
+}
+
+/// What became of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Started { at: Ms, verdict_at: Ms },
+    Refused { at: Ms },
+    Left { at: Ms },
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Comes(usize),
+    Leaves(usize),
+    Verdict(usize),
+    Wake,
+}
+
+struct Day {
+    plan: Vec<Planned>,
+    fate: Vec<Fate>,
+    /// Calls in the order of their starts.
+    starts: Vec<usize>,
+}
+
+fn moment(ms: Ms) -> Moment {
+    Moment::from_origin(Duration::from_millis(ms))
+}
+
+fn ms(moment: Moment) -> Ms {
+    let since = moment.since(Moment::from_origin(Duration::ZERO));
+    Ms::try_from(since.as_micros().div_ceil(1000)).unwrap()
+}
+
+/// Lets a day pass and checks that every call came to an end.
+fn live(plan: Vec<Planned>) -> Day {
+    let mut state = State::new(Rates::default(), moment(0));
+    let mut events: BTreeMap<(Ms, usize), Event> = BTreeMap::new();
+    let mut order = 0;
+    let mut add = |events: &mut BTreeMap<_, _>, at: Ms, event| {
+        order += 1;
+        events.insert((at, order), event);
+    };
+    for (call, planned) in plan.iter().enumerate() {
+        add(&mut events, planned.comes, Event::Comes(call));
+    }
+    let mut fate: Vec<Option<Fate>> = vec![None; plan.len()];
+    let mut ids: HashMap<CallId, usize> = HashMap::new();
+    let mut id_of: HashMap<usize, CallId> = HashMap::new();
+    let mut starts = Vec::new();
+    while let Some(((at, _), event)) = events.pop_first() {
+        let now = moment(at);
+        match event {
+            Event::Comes(call) => {
+                let planned = &plan[call];
+                let deadline = now.after(Duration::from_millis(planned.patience));
+                match state.enqueue(
+                    Call::new("call", planned.class),
+                    planned.priority,
+                    Requester(planned.requester),
+                    deadline,
+                    now,
+                ) {
+                    Ok(id) => {
+                        ids.insert(id, call);
+                        id_of.insert(call, id);
+                        let leaves = planned.leaves.unwrap_or(Ms::MAX).min(planned.patience);
+                        add(&mut events, at + leaves, Event::Leaves(call));
+                    }
+                    Err(_) => fate[call] = Some(Fate::Refused { at }),
+                }
+            }
+            Event::Leaves(call) => {
+                if fate[call].is_none() {
+                    state.cancel(id_of[&call]);
+                    fate[call] = Some(Fate::Left { at });
+                }
+            }
+            Event::Verdict(call) => {
+                state.finished(id_of[&call], plan[call].verdict, now);
+            }
+            Event::Wake => {}
+        }
+        loop {
+            match state.next(now) {
+                Decision::Start(id) => {
+                    let call = ids[&id];
+                    assert_eq!(fate[call], None, "started twice, or after its end");
+                    let verdict_at = at + plan[call].takes;
+                    fate[call] = Some(Fate::Started { at, verdict_at });
+                    starts.push(call);
+                    add(&mut events, verdict_at, Event::Verdict(call));
+                }
+                Decision::Refuse(id, _) => {
+                    let call = ids[&id];
+                    assert_eq!(fate[call], None, "refused after its end");
+                    fate[call] = Some(Fate::Refused { at });
+                }
+                Decision::WaitUntil(wake) => {
+                    assert!(wake > now, "told to wait until {wake:?} at {now:?}");
+                    add(&mut events, ms(wake), Event::Wake);
+                    break;
+                }
+                Decision::Idle => break,
+            }
+        }
+    }
+    assert_eq!(state.running(), 0);
+    for priority in super::queue::PRIORITIES {
+        assert_eq!(state.waiting(priority), 0);
+    }
+    Day {
+        fate: fate.into_iter().map(|fate| fate.expect("an end")).collect(),
+        plan,
+        starts,
+    }
+}
+
+impl Day {
+    /// Start and verdict of a started call.
+    fn times(&self, call: usize) -> (Ms, Ms) {
+        match self.fate[call] {
+            Fate::Started { at, verdict_at } => (at, verdict_at),
+            other => panic!("not started: {other:?}"),
+        }
+    }
+
+    fn end(&self, call: usize) -> Ms {
+        match self.fate[call] {
+            Fate::Started { at, .. } | Fate::Refused { at } | Fate::Left { at } => at,
+        }
+    }
+
+    /// When the service has seen a call at the latest, as far as the general rate goes.
+    fn arrived(&self, call: usize) -> Ms {
+        let (start, verdict_at) = self.times(call);
+        match self.plan[call].verdict {
+            Verdict::Lost => start + 2000,
+            _ => verdict_at.min(start + 2000),
+        }
+    }
+
+    /// Verdicts that shut the gate, by time.
+    fn closings(&self) -> Vec<(Ms, Verdict)> {
+        let mut closings: Vec<_> = self
+            .starts
+            .iter()
+            .filter(|call| !matches!(self.plan[**call].verdict, Verdict::Answered | Verdict::Lost))
+            .map(|call| (self.times(*call).1, self.plan[*call].verdict))
+            .collect();
+        closings.sort_by_key(|(at, _)| *at);
+        closings
+    }
+
+    /// However late each request arrives, no second sees four, and no 1.2 s four starts.
+    fn check_rate(&self) {
+        for last in &self.starts {
+            let window = self.arrived(*last);
+            let possible = self
+                .starts
+                .iter()
+                .filter(|call| {
+                    self.times(**call).0 <= window + 1000 && self.arrived(**call) >= window
+                })
+                .count();
+            assert!(possible <= 3, "{possible} calls may arrive within a second");
+        }
+        for four in self.starts.windows(4) {
+            let span = self.times(four[3]).0 - self.times(four[0]).0;
+            assert!(span >= 1200, "four starts within {span} ms");
+        }
+    }
+
+    fn check_folders_and_user_info(&self) {
+        for (turn, later) in self.starts.iter().enumerate() {
+            for earlier in &self.starts[..turn] {
+                let gap = match (self.plan[*earlier].class, self.plan[*later].class) {
+                    (
+                        CallClass::Listing(one) | CallClass::Files(one),
+                        CallClass::Listing(two) | CallClass::Files(two),
+                    ) if one == two => 30_000,
+                    (CallClass::UserInfo, CallClass::UserInfo) => 360_000,
+                    _ => continue,
+                };
+                let (_, verdict_at) = self.times(*earlier);
+                let seen = verdict_at.max(self.arrived(*earlier));
+                assert!(self.times(*later).0 >= seen + gap);
+            }
+        }
+    }
+
+    /// After a flood answer: half a minute of silence, then one call at a time until one that
+    /// started since is answered well.
+    fn check_gate(&self) {
+        for (closed, verdict) in self.closings() {
+            let silence = match verdict {
+                Verdict::Flooded { retry_after } => {
+                    let asked =
+                        retry_after.map_or(0, |span| Ms::try_from(span.as_millis()).unwrap());
+                    asked.clamp(30_000, 3_600_000)
+                }
+                Verdict::Banned => 3_600_000,
+                Verdict::OwnerLocked => 300_000,
+                Verdict::Maintenance => 60_000,
+                Verdict::Answered | Verdict::Lost | Verdict::NotSent => {
+                    unreachable!("not a closing")
+                }
+            };
+            let after: Vec<usize> = self
+                .starts
+                .iter()
+                .copied()
+                .filter(|call| self.times(*call).0 > closed)
+                .collect();
+            for call in &after {
+                let at = self.times(*call).0;
+                assert!(at >= closed + silence, "a call {} ms after", at - closed);
+            }
+            for pair in after.windows(2) {
+                let reopened = after.iter().any(|call| {
+                    self.plan[*call].verdict == Verdict::Answered
+                        && self.times(*call).1 <= self.times(pair[1]).0
+                });
+                if reopened {
+                    break;
+                }
+                let (probe, answered) = self.times(pair[0]);
+                let next = self.times(pair[1]).0;
+                assert!(next >= answered.min(probe + 30_000), "two probes at a time");
+            }
+        }
+    }
+
+    fn check_deadlines(&self) {
+        for (call, planned) in self.plan.iter().enumerate() {
+            let end = self.end(call);
+            assert!(end <= planned.comes + planned.patience);
+            if let Fate::Started { at, .. } = self.fate[call] {
+                assert!(at < planned.comes + planned.patience);
+            }
+        }
+    }
+
+    /// Calls that could start at any time: no turn of their own to wait for.
+    fn waits_freely(&self, call: usize, at: Ms) -> bool {
+        let planned = &self.plan[call];
+        matches!(planned.class, CallClass::Plain | CallClass::Token)
+            && planned.comes <= at
+            && self.end(call) > at
+    }
+
+    fn check_priorities(&self) {
+        for started in &self.starts {
+            let (at, _) = self.times(*started);
+            let (priority, background) = (self.plan[*started].priority, Priority::Refresh);
+            for other in 0..self.plan.len() {
+                let urgent = self.plan[other].priority;
+                let sooner = urgent < priority && (urgent < background || priority > background);
+                assert!(!(sooner && self.waits_freely(other, at)), "overtaken");
+            }
+        }
+    }
+
+    /// Between two starts of one requester every other one that waits had its turn.
+    fn check_fairness(&self) {
+        for (turn, second) in self.starts.iter().enumerate() {
+            let (requester, priority) = (self.plan[*second].requester, self.plan[*second].priority);
+            let same = |call: &usize| {
+                self.plan[*call].requester == requester && self.plan[*call].priority == priority
+            };
+            let Some(first) = self.starts[..turn].iter().rposition(same) else {
+                continue;
+            };
+            let since = self.times(self.starts[first]).0;
+            let now = self.times(*second).0;
+            for other in 0..self.plan.len() {
+                let planned = &self.plan[other];
+                let waits = planned.requester != requester
+                    && planned.priority == priority
+                    && planned.comes < since
+                    && self.waits_freely(other, now);
+                let served = self.starts[first..turn].iter().any(|call| {
+                    self.plan[*call].requester == planned.requester
+                        && self.plan[*call].priority == priority
+                });
+                assert!(!waits || served, "a requester was served twice meanwhile");
+            }
+        }
+    }
+
+    fn check_background(&self) {
+        let background: Vec<Ms> = self
+            .starts
+            .iter()
+            .filter(|call| self.plan[**call].priority >= Priority::Refresh)
+            .map(|call| self.times(*call).0)
+            .collect();
+        for pair in background.windows(2) {
+            let flooded = self.closings().iter().any(|(at, verdict)| {
+                *verdict != Verdict::Maintenance && *at < pair[0] && pair[0] < at + 600_000
+            });
+            let gap = if flooded { 3000 } else { 1000 };
+            assert!(pair[1] - pair[0] >= gap, "background calls too dense");
+        }
+        for start in background {
+            for (at, verdict) in self.closings() {
+                let in_maintenance =
+                    verdict == Verdict::Maintenance && at < start && start < at + 1_200_000;
+                let reopened = self.starts.iter().any(|call| {
+                    let (started, verdict_at) = self.times(*call);
+                    self.plan[*call].verdict == Verdict::Answered
+                        && started > at
+                        && verdict_at <= start
+                });
+                assert!(
+                    !in_maintenance || reopened,
+                    "background call in maintenance"
+                );
+            }
+        }
+    }
+}
+
+fn classes() -> impl Strategy<Value = CallClass> {
+    prop_oneof![
+        4 => Just(CallClass::Plain),
+        3 => Just(CallClass::Token),
+        3 => (0..4_u64).prop_map(|id| CallClass::Listing(FolderId(id))),
+        1 => (0..4_u64).prop_map(|id| CallClass::Files(FolderId(id))),
+        1 => Just(CallClass::UserInfo),
+        2 => Just(CallClass::Node),
+    ]
+}
+
+fn priorities() -> impl Strategy<Value = Priority> {
+    (0..5_usize).prop_map(|index| super::queue::PRIORITIES[index])
+}
+
+fn verdicts(trouble: u32) -> impl Strategy<Value = Verdict> {
+    prop_oneof![
+        100 => Just(Verdict::Answered),
+        8 => Just(Verdict::Lost),
+        trouble => Just(Verdict::Flooded { retry_after: None }),
+        trouble.div_ceil(3) => (0..5000_u64).prop_map(|s| Verdict::Flooded {
+            retry_after: Some(Duration::from_secs(s)),
+        }),
+        trouble.div_ceil(4) => Just(Verdict::Banned),
+        trouble.div_ceil(4) => Just(Verdict::OwnerLocked),
+        trouble.div_ceil(4) => Just(Verdict::Maintenance),
+    ]
+}
+
+fn calls(spread: Ms, trouble: u32) -> impl Strategy<Value = Vec<Planned>> {
+    let call = (
+        0..spread,
+        classes(),
+        priorities(),
+        0..4_u32,
+        prop_oneof![500..5000_u64, 5000..60_000_u64, 60_000..4_000_000_u64],
+        prop_oneof![5 => 1..300_u64, 3 => 300..3000_u64, 1 => 3000..90_000_u64],
+        verdicts(trouble),
+        proptest::option::weighted(0.1, 0..20_000_u64),
+    )
+        .prop_map(
+            |(comes, class, priority, requester, patience, takes, verdict, leaves)| Planned {
+                comes,
+                class,
+                priority,
+                requester,
+                patience,
+                takes,
+                verdict,
+                leaves,
+            },
+        );
+    proptest::collection::vec(call, 1..80)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_promise_holds_on_a_bad_day(plan in calls(120_000, 4)) {
+        let day = live(plan);
+        day.check_rate();
+        day.check_folders_and_user_info();
+        day.check_gate();
+        day.check_deadlines();
+        day.check_background();
+    }
+
+    #[test]
+    fn every_promise_holds_in_a_rush(plan in calls(4_000, 0)) {
+        let plan: Vec<Planned> = plan
+            .into_iter()
+            .map(|call| Planned { verdict: Verdict::Answered, ..call })
+            .collect();
+        let day = live(plan);
+        day.check_rate();
+        day.check_folders_and_user_info();
+        day.check_deadlines();
+        day.check_priorities();
+        day.check_fairness();
+        day.check_background();
+    }
+
+    #[test]
+    fn with_patience_every_call_gets_its_turn(plan in calls(10_000, 0)) {
+        let plan: Vec<Planned> = plan
+            .into_iter()
+            .map(|call| Planned {
+                patience: 100_000_000,
+                leaves: None,
+                verdict: match call.verdict {
+                    Verdict::Lost => Verdict::Lost,
+                    _ => Verdict::Answered,
+                },
+                ..call
+            })
+            .collect();
+        let day = live(plan);
+        prop_assert_eq!(day.starts.len(), day.plan.len());
+        day.check_rate();
+    }
+}
