@@ -6,7 +6,7 @@
 use super::background::Ready;
 use super::kernel::{self, Attached};
 use super::signals::{Signal, Signals};
-use crate::api::scheduler::{BudgetError, BudgetFile, Fingerprint, Rates, Scheduler};
+use crate::api::scheduler::{BudgetError, BudgetFile, Fingerprint, Scheduler};
 use crate::api::{self, Ask, Client, Priority, Requester};
 use crate::config;
 use crate::control::{self, AccountAnswer, Answer, Pong, Request};
@@ -89,7 +89,7 @@ async fn serve(
         .context("cannot hand on the FUSE device")?;
     let mut session = Session::start(fs, device, config.allow_other)
         .context("the kernel did not accept the session")?;
-    let control = listen(&config, &client);
+    listen(&config, &client, clock);
     ready.now()?;
     log::info!(
         "mounted account {} at {}",
@@ -115,8 +115,6 @@ async fn serve(
     if let Err(error) = client.scheduler().flush().await {
         log::warn!("the call budget could not be saved: {error}");
     }
-    // Last of all: whoever waits for the end hears it by this socket closing.
-    drop(control);
     outcome.map(|()| {
         log::info!("unmounted {}", config.mountpoint.display());
         ExitCode::SUCCESS
@@ -143,22 +141,11 @@ fn connect(config: &config::Mount, clock: Clock) -> anyhow::Result<Client> {
                 anyhow!(other).context("cannot keep the account's call budget")
             }
         })?;
-    let rates = Rates {
-        starts_per_second: account.rate,
-        ..Rates::default()
-    };
-    let scheduler = Scheduler::new(clock, rates, Some(budget));
-    let settings = api::Settings {
-        api_url: account.api_url.clone(),
-        ca_cert: account.ca_cert.clone(),
-        proxy: account
-            .proxy
-            .as_ref()
-            .map(|proxy| proxy.expose().to_owned()),
-        clock,
-        ..api::Settings::new(config.key.key.clone())
-    };
-    Ok(Client::new(settings, scheduler)?)
+    let scheduler = Scheduler::new(clock, account.rates(), Some(budget));
+    Ok(Client::new(
+        account.client_settings(config.key.key.clone(), clock),
+        scheduler,
+    )?)
 }
 
 /// Asks who the account is: a wrong key, a free account or a missing network is told here, before
@@ -185,6 +172,7 @@ async fn first_answers(
         ..TreeSettings::default()
     };
     let tree = Tree::new(client.clone(), clock, settings, runtime.clone());
+    tree.know_space(&info);
     // Asked for already: whoever looks first need not wait for it, and nobody waits here, since a
     // mount that comes back within 30 s may have to let that time pass first.
     drop(tree.children(
@@ -277,34 +265,33 @@ fn report(client: &Client, reader: &Reader) {
     log::info!("reading: {:?}", reader.snapshot());
 }
 
-/// Opens the socket commands ask at. A mount without it works; commands then say that they
+/// Opens the socket commands ask at, until the runtime ends: whoever waits for the end of the mount
+/// hears it by the socket closing, so nothing may be left to do by then. A mount without it works; commands then say that they
 /// cannot reach it.
-fn listen(config: &config::Mount, client: &Client) -> Option<tokio::task::JoinHandle<()>> {
-    let account = &config.account;
-    let own = account.own_state_dir();
-    let places = control::place::candidates(&account.name, account.runtime_dir.as_deref(), &own);
+fn listen(config: &config::Mount, client: &Client, clock: Clock) {
+    let places = control::place::of(&config.account);
     let server = match control::Server::bind(&places) {
         Ok(server) => server,
         Err(error) => {
             log::warn!("no control socket: {error}");
-            return None;
+            return;
         }
     };
     let answers = Arc::new(Control {
         client: client.clone(),
-        clock: Clock::from_env(),
+        clock,
         pong: Pong {
             pid: std::process::id(),
-            account: account.name.to_string(),
-            mountpoint: config.mountpoint.display().to_string(),
+            account: config.account.name.to_string(),
+            mountpoint: config.mountpoint.to_string_lossy().into_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
     });
-    Some(tokio::spawn(async move {
+    tokio::spawn(async move {
         if let Err(error) = server.serve(answers).await {
             log::warn!("control socket: {error}");
         }
-    }))
+    });
 }
 
 /// What a running mount answers to commands.

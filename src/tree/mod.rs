@@ -40,7 +40,7 @@ pub use node::{File, Folder, Kind, Node, NodeKey};
 pub use root::{RootError, RootFolder, resolve_root};
 pub use space::Space;
 
-use crate::api::{Client, FolderId, Requester, UnixSeconds};
+use crate::api::{Client, FolderId, Requester, UnixSeconds, UserInfo};
 use crate::util::cached::Cached;
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
@@ -277,6 +277,11 @@ impl Tree {
     pub fn space(&self) -> Space {
         let inner = &self.inner;
         inner.space.get(&inner.client, inner.clock, &inner.runtime)
+    }
+
+    /// Takes over figures that were asked for elsewhere, so that `space` is right from the start.
+    pub fn know_space(&self, info: &UserInfo) {
+        self.inner.space.know(info, self.inner.clock);
     }
 
     /// How long, in real time, the kernel may believe names and attributes from `parent`'s listing

@@ -94,15 +94,18 @@ impl SpaceKeeper {
         space
     }
 
+    /// Takes over figures that are new.
+    pub(super) fn know(&self, info: &UserInfo, clock: Clock) {
+        let mut state = lock(&self.state);
+        state.space = Space::of(info);
+        state.next = Some(clock.now().after(FRESH));
+    }
+
     async fn renew(&self, client: &Client, clock: Clock) {
         let deadline = Deadline::within(clock, CALL_LIMIT);
         let ask = Ask::new(Priority::Refresh, deadline, Requester::SELF);
         match deadline.run(client.user_info(&ask)).await {
-            Some(Ok(info)) => {
-                let mut state = lock(&self.state);
-                state.space = Space::of(&info.value);
-                state.next = Some(clock.now().after(FRESH));
-            }
+            Some(Ok(info)) => self.know(&info.value, clock),
             Some(Err(error)) => log::info!("size of the account not known: {error}"),
             None => log::info!("size of the account not known: no answer in time"),
         }

@@ -123,7 +123,7 @@ fn what_cannot_be_mounted_is_told_in_one_line_and_leaves_nothing_behind() {
     refused(
         &|fake| {
             fake.account()
-                .change_key("another-key-0123456789abcdefghij")
+                .change_key("another-key-0123456789abcdefghij");
         },
         "login",
     );

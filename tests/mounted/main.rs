@@ -1,5 +1,8 @@
 //! What a person at the mountpoint sees: the real program on the fake service. Needs /dev/fuse.
-#![expect(clippy::unwrap_used, reason = "what a test cannot set up fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test cannot set up fails the test"
+)]
 mod harness;
 mod life;
 mod names;
