@@ -19,10 +19,15 @@
 //! Good places to start: [`fs`] for what one kernel request does, [`tree::Tree`] for names,
 //! [`read::Reader`] for bytes, [`api::Client`] for calls, [`api::scheduler`] for when a call may start.
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod control;
+pub mod fs;
 pub mod logging;
 pub mod mount;
+pub mod outbox;
 pub mod read;
 pub mod secret;
+pub mod tree;
 pub mod util;
+pub mod write;

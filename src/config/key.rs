@@ -51,6 +51,17 @@ pub struct FoundKey {
 }
 
 impl KeyPlaces {
+    /// The first place but the stored login that names a key, whether or not it is good.
+    pub fn before_login(&self) -> Option<String> {
+        let named = |path: &PathBuf| format!("the key file {}", path.display());
+        let variable = self.variable.as_ref().map(|_| KEY_VARIABLE.to_owned());
+        let configured = self.configured.as_ref().map(|(_, origin)| origin.clone());
+        (self.file.as_ref().map(named))
+            .or(variable)
+            .or_else(|| self.configured_file.as_ref().map(named))
+            .or(configured)
+    }
+
     /// The first key in the order above.
     pub fn find(self, account: &AccountName) -> Result<FoundKey, ConfigError> {
         if let Some(path) = self.file {

@@ -5,7 +5,7 @@
 //! but by [`Mount::make_folders`] and [`key::store`].
 //!
 //! [`options`] declares the options, [`layers`] merges their sources, [`mount_opts`] reads `-o`,
-//! [`file`] the config file, [`key`] finds the API key, [`places`] the default folders.
+//! [`mod@file`] the config file, [`key`] finds the API key, [`places`] the default folders.
 mod error;
 pub mod file;
 pub mod key;
@@ -23,6 +23,10 @@ pub use options::{AccountOptions, MountOptions};
 pub use places::Places;
 pub use values::{AccountName, AccountPath, ProxyUrl, Umask};
 
+use crate::api::scheduler::Rates;
+use crate::api::{ApiUrl, Settings};
+use crate::secret::ApiKey;
+use crate::util::clock::Clock;
 use key::KeyPlaces;
 use layers::Setting;
 use std::ffi::OsString;
@@ -68,10 +72,10 @@ pub struct Account {
     /// The name it is configured under.
     pub name: AccountName,
     /// Where the API answers; https, or http on this machine.
-    pub api_url: String,
+    pub api_url: ApiUrl,
     /// PEM certificates to trust besides the system's.
     pub ca_cert: Option<Vec<u8>>,
-    /// The proxy for all connections.
+    /// The proxy for all connections; `None` = what HTTPS_PROXY and NO_PROXY say.
     pub proxy: Option<ProxyUrl>,
     /// Call starts per second at most.
     pub rate: f64,
@@ -109,6 +113,31 @@ impl Account {
     /// since two names may stand for one key.
     pub fn budget_dir(&self) -> PathBuf {
         self.state_dir.join("budget")
+    }
+
+    /// What the client of the service must know.
+    pub fn client_settings(&self, key: ApiKey, clock: Clock) -> Settings {
+        Settings {
+            api_url: self.api_url.clone(),
+            key,
+            ca_cert: self.ca_cert.clone(),
+            proxy: self.proxy.as_ref().map(|url| url.expose().to_owned()),
+            clock,
+            cdn: false,
+        }
+    }
+
+    /// How often the service may be called.
+    pub fn rates(&self) -> Rates {
+        Rates {
+            starts_per_second: self.rate,
+            ..Rates::default()
+        }
+    }
+
+    /// Where a key comes from that goes before the stored login, if there is one.
+    pub fn overrides_login(&self) -> Option<String> {
+        self.key_places.before_login()
     }
 
     /// Makes the folders this account keeps its state in.
@@ -256,17 +285,11 @@ fn resolve(
     };
     let mut merged = upper.over(lower);
     let options = std::mem::take(&mut merged.account);
-    let api_url = options
-        .api_url
-        .unwrap_or_else(|| options::DEFAULT_API_URL.to_owned());
-    values::check_api_url(&api_url).map_err(|why| ConfigError::option("api-url", why))?;
     let account = Account {
         name,
-        api_url,
+        api_url: options.api_url.unwrap_or_else(ApiUrl::service),
         ca_cert: options.ca_cert.as_deref().map(certificates).transpose()?,
-        proxy: options
-            .proxy
-            .map_or_else(|| system_proxy(around), |p| Ok(Some(p)))?,
+        proxy: options.proxy,
         rate: options.rate.unwrap_or(options::DEFAULT_RATE),
         state_dir: absolute(
             "state-dir",
@@ -277,26 +300,6 @@ fn resolve(
         key_places,
     };
     Ok((account, merged))
-}
-
-/// The proxy other programs are told to use.
-fn system_proxy(around: &Surroundings) -> Result<Option<ProxyUrl>, ConfigError> {
-    let found = ["HTTPS_PROXY", "https_proxy"]
-        .iter()
-        .find_map(|name| around.variable(name).map(|value| (name, value)));
-    let Some((name, value)) = found else {
-        return Ok(None);
-    };
-    let text = value.to_string_lossy();
-    // Curl and others take a bare HOST:PORT in this variable; so do we.
-    let url = if text.contains("://") {
-        text.into_owned()
-    } else {
-        format!("http://{text}")
-    };
-    url.parse()
-        .map(Some)
-        .map_err(|why: String| ConfigError::option(*name, why))
 }
 
 /// Bytes of a certificate file at most: the system's whole store is below.

@@ -4,11 +4,9 @@
 //! command line (see [`super::layers`]) - and the reference in `docs/configuration.md` is printed
 //! from it, so that no source can know an option the others do not.
 use super::values::{self, AccountName, AccountPath, ProxyUrl, Umask};
+use crate::api::ApiUrl;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// Where the account's API answers.
-pub const DEFAULT_API_URL: &str = "https://api.1fichier.com/v1";
 
 /// Call starts per second: what another client has proved for years under the limit of 3 (API
 /// reference 3).
@@ -46,9 +44,9 @@ pub struct AccountOptions {
     pub api_key_file: Option<PathBuf>,
 
     /// Address of the service's API; plain http only on this machine (for tests)
-    /// [default: https://api.1fichier.com/v1]
-    #[arg(long, value_name = "URL", help_heading = "Account")]
-    pub api_url: Option<String>,
+    /// [default: the service's own]
+    #[arg(long, value_name = "URL", value_parser = ApiUrl::parse, help_heading = "Account")]
+    pub api_url: Option<ApiUrl>,
 
     /// File with PEM certificates to trust besides the system's own
     #[arg(long, value_name = "FILE", help_heading = "Account")]

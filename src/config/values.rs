@@ -182,36 +182,6 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
         })
 }
 
-/// Checks where the API is said to answer: the key goes there, so it must be `https`, or `http` on
-/// this very machine.
-pub(super) fn check_api_url(text: &str) -> Result<(), String> {
-    let why = "the API's address starts with https:// (http:// only on this machine)";
-    if text.bytes().any(|b| !b.is_ascii_graphic()) {
-        return Err(why.into());
-    }
-    if let Some(rest) = text.strip_prefix("https://") {
-        return if rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[') {
-            Ok(())
-        } else {
-            Err(why.into())
-        };
-    }
-    let authority = text
-        .strip_prefix("http://")
-        .and_then(|rest| rest.split(['/', '?', '#']).next())
-        .filter(|authority| !authority.contains('@'))
-        .ok_or(why)?;
-    let host = match authority.strip_prefix('[') {
-        Some(v6) => v6.split_once(']').map_or("", |(host, _)| host),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    let loopback = host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
-    if loopback { Ok(()) } else { Err(why.into()) }
-}
-
 /// Parses a user: a number or a name this machine knows.
 pub(super) fn user(text: &str) -> Result<u32, String> {
     if let Ok(uid) = text.parse() {

@@ -3,7 +3,7 @@
 //! In the session's folder for such things if there is one, else beside the account's state. A
 //! command looks at every place a mount of the account may have chosen, because the mount may run
 //! as a service while the command runs in a session.
-use crate::config::AccountName;
+use crate::config::{Account, AccountName};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -20,7 +20,15 @@ const IN_STATE: &str = "control.sock";
 const LONGEST_PATH: usize = 108;
 
 /// The places for an account's socket: a mount takes the first it can, a command tries them all.
-pub fn candidates(
+pub fn of(account: &Account) -> Vec<PathBuf> {
+    candidates(
+        &account.name,
+        account.runtime_dir.as_deref(),
+        &account.own_state_dir(),
+    )
+}
+
+fn candidates(
     account: &AccountName,
     runtime_dir: Option<&Path>,
     own_state_dir: &Path,

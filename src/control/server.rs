@@ -49,8 +49,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at the first of `places` where it can. Fails when a living process listens there
-    /// already (`AddrInUse`).
+    /// Listens at the first of `places` where it can: not where a living process listens already, as
+    /// when a mount with another state folder bears the same account name.
     pub fn bind(places: &[PathBuf]) -> io::Result<Self> {
         let own = nix::unistd::geteuid().as_raw();
         Self::bind_for(places, vec![own, 0])
@@ -68,7 +68,6 @@ impl Server {
                         permitted,
                     });
                 }
-                Err(err) if err.kind() == io::ErrorKind::AddrInUse => return Err(err),
                 Err(err) => {
                     log::debug!("no control socket at {}: {err}", place.display());
                     last = err;

@@ -62,6 +62,10 @@ impl Ownership {
 fn at(seconds: Option<i64>) -> SystemTime {
     let seconds = seconds.unwrap_or(0);
     let span = Duration::from_secs(seconds.unsigned_abs());
-    let moment = if seconds < 0 { UNIX_EPOCH.checked_sub(span) } else { UNIX_EPOCH.checked_add(span) };
+    let moment = if seconds < 0 {
+        UNIX_EPOCH.checked_sub(span)
+    } else {
+        UNIX_EPOCH.checked_add(span)
+    };
     moment.unwrap_or(UNIX_EPOCH)
 }

@@ -4,6 +4,7 @@
 use crate::api::{ApiError, ErrorKind};
 use crate::read::ReadError;
 use crate::tree::TreeError;
+use crate::write::WriteError;
 use fuser::Errno;
 use log::Level;
 
@@ -25,6 +26,10 @@ pub(super) trait ToErrno: std::fmt::Display {
 }
 
 impl ToErrno for ApiError {
+    #[expect(
+        clippy::match_same_arms,
+        reason = "a row per meaning reads better than a row per errno"
+    )]
     fn verdict(&self) -> Verdict {
         use ErrorKind as K;
         match self.kind {
@@ -44,9 +49,12 @@ impl ToErrno for ApiError {
             K::Server | K::LinkExpired | K::NodeTrouble | K::ReportPending | K::ReportEmpty => {
                 verdict(Errno::EIO, Level::Warn)
             }
-            K::NothingChanged | K::UploadMalformed | K::Refused | K::Malformed | K::BadRequest => {
-                verdict(Errno::EIO, Level::Error)
-            }
+            K::SourceFailed
+            | K::NothingChanged
+            | K::UploadMalformed
+            | K::Refused
+            | K::Malformed
+            | K::BadRequest => verdict(Errno::EIO, Level::Error),
             K::WrongBytes | K::Tls | K::HostRefused => verdict(Errno::EIO, Level::Error),
         }
     }
@@ -57,11 +65,36 @@ impl ToErrno for ReadError {
         match self {
             Self::Timeout => verdict(Errno::ETIMEDOUT, Level::Warn),
             // The kernel has the file open: it did exist, so "no such file" would be a lie.
-            Self::Api(error) if self.is_gone() => {
-                Verdict { errno: Errno::ESTALE, level: error.verdict().level.min(Level::Warn) }
-            }
+            Self::Api(error) if self.is_gone() => Verdict {
+                errno: Errno::ESTALE,
+                level: error.verdict().level.min(Level::Warn),
+            },
             Self::Api(error) => error.verdict(),
             Self::Shutdown => verdict(Errno::ESHUTDOWN, Level::Debug),
+        }
+    }
+}
+
+impl ToErrno for TreeError {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::NotFound(_) => verdict(Errno::ENOENT, Level::Debug),
+            Self::NotDir(_) => verdict(Errno::ENOTDIR, Level::Debug),
+            Self::Stale(_) => verdict(Errno::ESTALE, Level::Debug),
+            // A part of a folder must never pass for the whole: a mirror would delete the rest.
+            Self::Cut { .. } => verdict(Errno::EOVERFLOW, Level::Warn),
+            Self::Api { source, .. } => source.verdict(),
+            Self::Timeout(_) => verdict(Errno::ETIMEDOUT, Level::Warn),
+            Self::Interrupted(_) => verdict(Errno::ESHUTDOWN, Level::Debug),
+        }
+    }
+}
+
+impl ToErrno for WriteError {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::ReadOnly => verdict(Errno::EROFS, Level::Debug),
+            Self::Told => verdict(Errno::EPERM, Level::Debug),
         }
     }
 }

@@ -36,8 +36,20 @@ pub(super) fn negotiate(config: &mut KernelConfig) {
     }
     let limits = [
         ("max_write", config.set_max_write(MAX_WRITE).err()),
-        ("max_background", config.set_max_background(MAX_BACKGROUND).err().map(u32::from)),
-        ("congestion threshold", config.set_congestion_threshold(CONGESTION).err().map(u32::from)),
+        (
+            "max_background",
+            config
+                .set_max_background(MAX_BACKGROUND)
+                .err()
+                .map(u32::from),
+        ),
+        (
+            "congestion threshold",
+            config
+                .set_congestion_threshold(CONGESTION)
+                .err()
+                .map(u32::from),
+        ),
     ];
     for (name, nearest) in limits {
         if let Some(nearest) = nearest {

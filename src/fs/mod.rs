@@ -7,7 +7,7 @@
 //!
 //! The answers that are sticky in the kernel (ENOSYS: never asked again) are chosen on purpose:
 //! `access` is checked by the kernel itself (`default_permissions`), `flush` and `fsync` have
-//! nothing to do on a read-only mount.
+//! nothing to do on a read-only mount, `lseek` is right without us.
 mod attr;
 mod deadline;
 mod errno;
@@ -22,16 +22,17 @@ pub use session::Session;
 
 use crate::api::Requester;
 use crate::read::{ReadTerms, Reader};
-use crate::tree::{Caller, Ino, Kind, Listing, Node, Tree, TreeError};
+use crate::tree::{Caller, GENERATION, Ino, Kind, Listing, NAME_MAX, Node, Tree, TreeError};
 use crate::util::cached::Cached;
 use crate::util::clock::Clock;
+use crate::write::{self, Wish};
 use deadline::{Class, Limits};
 use errno::ToErrno;
 use fuser::{
     AccessFlags, BsdFileFlags, Errno, FileHandle, FileType, Filesystem, FopenFlags, Generation,
     INodeNo, KernelConfig, LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
-    TimeOrNow,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr,
+    Request, TimeOrNow,
 };
 use handles::HandleTable;
 use std::ffi::OsStr;
@@ -51,9 +52,6 @@ const COOKIE_PARENT: u64 = 2;
 /// count to some petabytes.
 const STATFS_UNIT: u32 = 64 * 1024;
 
-/// Longest name in bytes, by every Linux file system.
-const NAME_MAX: u32 = 255;
-
 /// What the adaptor is told at the start.
 #[derive(Debug, Clone, Copy)]
 pub struct FsSettings {
@@ -63,8 +61,6 @@ pub struct FsSettings {
     pub mounted_by: u32,
     /// How long a read may take.
     pub read_timeout: Duration,
-    /// How long the kernel may keep names and attributes without asking.
-    pub ttl: Duration,
 }
 
 /// The file system as the kernel sees it.
@@ -87,12 +83,25 @@ impl Fs {
         runtime: runtime::Handle,
         settings: FsSettings,
     ) -> Self {
-        let limits = Limits { clock, read: settings.read_timeout };
-        Self { tree, reader, runtime, settings, limits, handles: HandleTable::default() }
+        let limits = Limits {
+            clock,
+            read: settings.read_timeout,
+        };
+        Self {
+            tree,
+            reader,
+            runtime,
+            settings,
+            limits,
+            handles: HandleTable::default(),
+        }
     }
 
     fn caller(&self, request: &Request) -> Caller {
-        Caller { requester: Requester(request.pid()), deadline: self.limits.of(Class::Names) }
+        Caller {
+            requester: Requester(request.pid()),
+            deadline: self.limits.of(Class::Names),
+        }
     }
 
     /// Hands an answer on: at once when it is known, from a task when it is not.
@@ -120,6 +129,23 @@ fn failure(operation: &'static str, ino: u64, error: &impl ToErrno) -> Errno {
     verdict.errno
 }
 
+/// Answers a change that is not made.
+fn refuse(operation: &'static str, ino: INodeNo, wish: Wish, answer: impl FnOnce(Errno)) {
+    match write::admit(wish) {
+        Ok(()) => answer(Errno::EOPNOTSUPP),
+        Err(error) => answer(failure(operation, ino.0, &error)),
+    }
+}
+
+/// What setting or removing an extended attribute would change.
+fn wish_of(name: &OsStr) -> Wish {
+    if name.as_bytes().starts_with(xattr::PREFIX) {
+        Wish::ToldAttribute
+    } else {
+        Wish::ExtendedAttribute
+    }
+}
+
 /// The tree's name for an inode; 0 is none of ours.
 fn ino_of(ino: INodeNo) -> Result<Ino, Errno> {
     Ino::new(ino.0).ok_or(Errno::ESTALE)
@@ -130,20 +156,27 @@ fn ino_of(ino: INodeNo) -> Result<Ino, Errno> {
 struct Answers {
     tree: Tree,
     ownership: Ownership,
-    ttl: Duration,
 }
 
 impl Answers {
     /// Answers a lookup; the kernel holds the node from then on.
-    fn entry(&self, parent: u64, found: Result<Option<Arc<Node>>, TreeError>, reply: ReplyEntry) {
+    fn entry(&self, parent: Ino, found: Result<Option<Arc<Node>>, TreeError>, reply: ReplyEntry) {
         match found {
             Ok(Some(node)) => {
                 // Counted before the answer goes out: the kernel may forget at once.
-                self.tree.remember(&node);
-                reply.entry(&self.ttl, &self.ownership.attributes(&node), Generation(0));
+                let node = self.tree.remember(&node);
+                let ttl = self.tree.entry_ttl(parent);
+                reply.entry(
+                    &ttl,
+                    &self.ownership.attributes(&node),
+                    Generation(GENERATION),
+                );
             }
-            Ok(None) => reply.entry(&self.ttl, &self.absent(), Generation(0)),
-            Err(error) => reply.error(failure("lookup", parent, &error)),
+            Ok(None) => {
+                let ttl = self.tree.absent_ttl(parent);
+                reply.entry(&ttl, &self.absent(), Generation(GENERATION));
+            }
+            Err(error) => reply.error(failure("lookup", parent.get(), &error)),
         }
     }
 
@@ -169,11 +202,27 @@ impl Answers {
         }
     }
 
+    /// The folder itself and the one above it, with their names and cookies in its listing.
+    fn dots(&self, listing: &Listing) -> Vec<(u64, &'static str, Arc<Node>)> {
+        let own = self.tree.node(listing.ino());
+        let above = own
+            .as_ref()
+            .map(|own| own.parent)
+            .map(|above| self.tree.node(above));
+        let above = above
+            .ok()
+            .and_then(Result::ok)
+            .or_else(|| own.as_ref().ok().cloned());
+        let dots = [(COOKIE_SELF, ".", own.ok()), (COOKIE_PARENT, "..", above)];
+        dots.into_iter()
+            .filter_map(|(cookie, name, node)| Some((cookie, name, node?)))
+            .collect()
+    }
+
     /// The entries of a folder after `cookie`, names only.
     fn names(&self, listing: &Listing, cookie: u64, mut reply: ReplyDirectory) {
-        for (at, ino) in [(COOKIE_SELF, listing.folder()), (COOKIE_PARENT, listing.parent())] {
-            let name = if at == COOKIE_SELF { "." } else { ".." };
-            if cookie < at && reply.add(INodeNo(ino.get()), at, FileType::Directory, name) {
+        for (at, name, node) in self.dots(listing) {
+            if cookie < at && reply.add(INodeNo(node.ino.get()), at, FileType::Directory, name) {
                 return reply.ok();
             }
         }
@@ -187,28 +236,30 @@ impl Answers {
     }
 
     /// The entries of a folder after `cookie` with attributes. The kernel holds every node that was
-    /// added; the one that did not fit is not held.
-    fn names_and_attributes(
-        &self,
-        listing: &Listing,
-        cookie: u64,
-        mut reply: ReplyDirectoryPlus,
-    ) {
-        for (at, ino) in [(COOKIE_SELF, listing.folder()), (COOKIE_PARENT, listing.parent())] {
-            let name = if at == COOKIE_SELF { "." } else { ".." };
-            let Ok(node) = self.tree.node(ino) else { continue };
+    /// added; the one that did not fit is not held, and "." and ".." never are.
+    fn names_and_attributes(&self, listing: &Listing, cookie: u64, mut reply: ReplyDirectoryPlus) {
+        let ttl = self.tree.entry_ttl(listing.ino());
+        let generation = Generation(GENERATION);
+        for (at, name, node) in self.dots(listing) {
             let attributes = self.ownership.attributes(&node);
-            let ino = INodeNo(ino.get());
-            if cookie < at && reply.add(ino, at, name, &self.ttl, &attributes, Generation(0)) {
+            let ino = attributes.ino;
+            if cookie < at && reply.add(ino, at, name, &ttl, &attributes, generation) {
                 return reply.ok();
             }
         }
         for node in listing.after(cookie) {
-            let attributes = self.ownership.attributes(node);
-            let ino = node.ino.get();
+            let at = node.ino.get();
             // Counted before the answer goes out, taken back for the one that did not fit.
-            self.tree.remember(node);
-            if reply.add(INodeNo(ino), ino, &node.name, &self.ttl, &attributes, Generation(0)) {
+            let node = self.tree.remember(node);
+            let attributes = self.ownership.attributes(&node);
+            if reply.add(
+                attributes.ino,
+                at,
+                &node.name,
+                &ttl,
+                &attributes,
+                generation,
+            ) {
                 self.tree.forget(node.ino, 1);
                 break;
             }
@@ -229,15 +280,17 @@ impl Fs {
         Answers {
             tree: self.tree.clone(),
             ownership: self.settings.ownership,
-            ttl: self.settings.ttl,
         }
     }
 
     fn open_file(&self, ino: INodeNo, flags: OpenFlags) -> Result<FileHandle, Errno> {
         if flags.acc_mode() != OpenAccMode::O_RDONLY || flags.0 & libc::O_TRUNC != 0 {
-            return Err(Errno::EROFS);
+            write::admit(Wish::Content).map_err(|e| failure("open", ino.0, &e))?;
         }
-        let node = self.tree.node(ino_of(ino)?).map_err(|e| failure("open", ino.0, &e))?;
+        let node = self
+            .tree
+            .node(ino_of(ino)?)
+            .map_err(|e| failure("open", ino.0, &e))?;
         match &node.kind {
             Kind::File(file) => Ok(self.handles.add(self.reader.open(&file.url, file.size))),
             Kind::Folder(_) => Err(Errno::EISDIR),
@@ -249,7 +302,10 @@ impl Fs {
         if !trusted {
             return Err(Errno::ENODATA);
         }
-        let node = self.tree.node(ino_of(ino)?).map_err(|e| failure("getxattr", ino.0, &e))?;
+        let node = self
+            .tree
+            .node(ino_of(ino)?)
+            .map_err(|e| failure("getxattr", ino.0, &e))?;
         xattr::value(&node, name.as_bytes()).ok_or(Errno::ENODATA)
     }
 }
@@ -272,7 +328,7 @@ impl Filesystem for Fs {
             };
             let answers = self.answers();
             let found = self.tree.lookup(folder, name, self.caller(request));
-            self.when_ready(found, move |found| answers.entry(parent.0, found, reply));
+            self.when_ready(found, move |found| answers.entry(folder, found, reply));
         });
     }
 
@@ -292,7 +348,8 @@ impl Filesystem for Fs {
             };
             match node {
                 Ok(node) => {
-                    reply.attr(&self.settings.ttl, &self.settings.ownership.attributes(&node));
+                    let ttl = self.tree.entry_ttl(node.parent);
+                    reply.attr(&ttl, &self.settings.ownership.attributes(&node));
                 }
                 Err(error) => reply.error(failure("getattr", ino.0, &error)),
             }
@@ -419,14 +476,15 @@ impl Filesystem for Fs {
             let space = self.tree.space();
             let units = |bytes: u64| bytes / u64::from(STATFS_UNIT);
             let free = units(space.free);
+            // The service sets no limit to how many files there are: 0 of 0, as btrfs has it.
             reply.statfs(
-                units(space.total),
+                units(space.total()),
                 free,
                 free,
-                space.files,
-                u64::MAX >> 1,
+                0,
+                0,
                 STATFS_UNIT,
-                NAME_MAX,
+                u32::try_from(NAME_MAX).unwrap_or(u32::MAX),
                 STATFS_UNIT,
             );
         });
@@ -455,32 +513,36 @@ impl Filesystem for Fs {
 
     fn listxattr(&self, _request: &Request, _ino: INodeNo, size: u32, reply: ReplyXattr) {
         // None is listed, see the module `xattr`.
-        if size == 0 { reply.size(0) } else { reply.data(&[]) }
+        if size == 0 {
+            reply.size(0);
+        } else {
+            reply.data(&[]);
+        }
     }
 
     fn setxattr(
         &self,
         _request: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         name: &OsStr,
         _value: &[u8],
         _flags: i32,
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        let ours = name.as_bytes().starts_with(b"user.fichier.");
-        reply.error(if ours { Errno::EPERM } else { Errno::EROFS });
+        refuse("setxattr", ino, wish_of(name), |errno| reply.error(errno));
     }
 
-    fn removexattr(&self, _request: &Request, _ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let ours = name.as_bytes().starts_with(b"user.fichier.");
-        reply.error(if ours { Errno::EPERM } else { Errno::EROFS });
+    fn removexattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        refuse("removexattr", ino, wish_of(name), |errno| {
+            reply.error(errno);
+        });
     }
 
     fn setattr(
         &self,
         _request: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         _mode: Option<u32>,
         _uid: Option<u32>,
         _gid: Option<u32>,
@@ -495,7 +557,32 @@ impl Filesystem for Fs {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        reply.error(Errno::EROFS);
+        refuse("setattr", ino, Wish::Attributes, |errno| reply.error(errno));
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn lseek(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _handle: FileHandle,
+        _offset: i64,
+        _whence: i32,
+        reply: ReplyLseek,
+    ) {
+        // The kernel then answers SEEK_DATA and SEEK_HOLE by itself: no file here has holes.
+        reply.error(Errno::ENOSYS);
     }
 
     fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {

@@ -31,15 +31,25 @@ impl Session {
                 .clamp(FEWEST_LOOPS, MOST_LOOPS),
         );
         config.clone_fd = true;
-        let acl = if allow_other { fuser::SessionACL::All } else { fuser::SessionACL::Owner };
-        let changes = fs.tree.take_changes();
+        let acl = if allow_other {
+            fuser::SessionACL::All
+        } else {
+            fuser::SessionACL::Owner
+        };
+        let changes = fs
+            .tree
+            .take_changes()
+            .ok_or_else(|| io::Error::other("this tree is mounted already"))?;
+        let runtime = fs.runtime.clone();
         let session = fuser::Session::from_fd(fs, device, acl, config)?;
-        let notifiers = Notifiers::start(&session.notifier(), changes)?;
+        let notifiers = Notifiers::start(&session.notifier(), changes, &runtime)?;
         let (tell, ended) = oneshot::channel();
-        thread::Builder::new().name("session".to_owned()).spawn(move || {
-            // Nobody listens any more when the process is on its way out.
-            let _ = tell.send(session.run());
-        })?;
+        thread::Builder::new()
+            .name("session".to_owned())
+            .spawn(move || {
+                // Nobody listens any more when the process is on its way out.
+                let _ = tell.send(session.run());
+            })?;
         Ok(Self { ended, notifiers })
     }
 

@@ -4,9 +4,12 @@
 //! `cp -a`, `rsync -X` and Samba would otherwise carry a file's public link along with every copy.
 use crate::tree::{Kind, Node};
 
+/// What the names of all of them begin with.
+pub(super) const PREFIX: &[u8] = b"user.fichier.";
+
 /// The value of an attribute, `None` when the node has no such attribute.
 pub(super) fn value(node: &Node, name: &[u8]) -> Option<String> {
-    let name = name.strip_prefix(b"user.fichier.")?;
+    let name = name.strip_prefix(PREFIX)?;
     match (&node.kind, name) {
         (Kind::Folder(folder), b"id") => Some(folder.id.to_string()),
         (Kind::Folder(folder), b"date") => folder.created.map(date),
@@ -23,5 +26,7 @@ pub(super) fn value(node: &Node, name: &[u8]) -> Option<String> {
 
 /// A date as RFC 3339 in UTC.
 fn date(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map(|at| at.to_string()).unwrap_or_default()
+    jiff::Timestamp::from_second(seconds)
+        .map(|at| at.to_string())
+        .unwrap_or_default()
 }

@@ -311,4 +311,112 @@ mod tests {
         let (outcome, _) = script("printf x >&0; exit 1", LONG);
         assert_eq!(outcome, Outcome::Ended(1));
     }
+
+    /// This test binary, running one of the stand-ins below as a process of its own.
+    fn stand_in(name: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let test = format!("mount::background::tests::{name}");
+        command.args(["--ignored", "--exact", "--nocapture", &test]);
+        command
+    }
+
+    /// The variable that tells a stand-in where its log shall be.
+    const LOG_VARIABLE: &str = "STAND_IN_LOG";
+
+    /// Not a test: the child in the background of the test below.
+    #[test]
+    #[ignore = "runs only as a part of another test"]
+    fn background_child() {
+        let Some(path) = std::env::var_os(LOG_VARIABLE) else {
+            return;
+        };
+        let mut ready = Ready::background().unwrap();
+        let verbosity = logging::Verbosity::default();
+        logging::init(verbosity, logging::Role::Background);
+        ready.log_to(Path::new(&path)).unwrap();
+        log::info!("told the file only");
+        log::warn!("told both");
+        eprintln!("said to the terminal");
+        ready.now().unwrap();
+        ready.now().unwrap();
+        log::warn!("told the file when nobody looks");
+        eprintln!("said to the file");
+        let session = nix::unistd::getsid(None).unwrap();
+        log::info!("leads its session: {}", session == nix::unistd::getpid());
+        let folder = std::env::current_dir().unwrap();
+        log::info!("is in {}", folder.display());
+        let mut nothing = [0];
+        let read = io::stdin().read(&mut nothing).unwrap();
+        log::info!("reads {read} bytes, the end");
+    }
+
+    #[test]
+    fn a_child_moves_to_its_log_when_it_is_ready() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut command = stand_in("background_child");
+        command
+            .env(LOG_VARIABLE, &path)
+            .env_remove(logging::VARIABLE);
+        let said = Arc::new(Mutex::new(String::new()));
+        let heard = Arc::clone(&said);
+        let outcome = launch(command, LONG, move |line| {
+            heard.lock().unwrap().push_str(line);
+            heard.lock().unwrap().push('\n');
+        });
+        assert_eq!(outcome.unwrap(), Outcome::Ready);
+        let start = Instant::now();
+        let log = loop {
+            let log = std::fs::read_to_string(&path).unwrap();
+            if log.contains("the end") {
+                break log;
+            }
+            assert!(start.elapsed() < LONG, "the child did not go on: {log}");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        for line in [
+            "told the file only",
+            "told both",
+            "told the file when nobody looks",
+            "said to the file",
+            "leads its session: true",
+            "is in /\n",
+            "reads 0 bytes",
+        ] {
+            assert!(log.contains(line), "{line} is not in: {log}");
+        }
+        // All that was said before the byte came has been in the pipe by then.
+        let start = Instant::now();
+        while !said.lock().unwrap().contains("to the terminal") && start.elapsed() < LONG {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let expected = "fichierfs: warning: told both\nsaid to the terminal\n";
+        assert_eq!(*said.lock().unwrap(), expected);
+    }
+
+    /// Not a test: what systemd would start in the test below.
+    #[test]
+    #[ignore = "runs only as a part of another test"]
+    fn foreground_child() {
+        let mut ready = Ready::foreground();
+        ready.status("looking around");
+        ready.now().unwrap();
+        ready.stopping();
+    }
+
+    #[test]
+    fn systemd_is_told_in_the_foreground() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(LONG)).unwrap();
+        let mut command = stand_in("foreground_child");
+        let output = command.env("NOTIFY_SOCKET", &path).output().unwrap();
+        assert!(output.status.success());
+        for expected in ["STATUS=looking around\n", "READY=1\n", "STOPPING=1\n"] {
+            let mut message = [0; 256];
+            let length = socket.recv(&mut message).unwrap();
+            assert_eq!(std::str::from_utf8(&message[..length]).unwrap(), expected);
+        }
+    }
 }

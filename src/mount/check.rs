@@ -7,6 +7,7 @@ use super::fusermount;
 use super::kernel::{DEVICE, MountError};
 use super::mountinfo::{self, Entry};
 use super::stale::{self, Found, Life};
+use crate::util::clock::Clock;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,7 @@ fn lets_others_in(conf: &str) -> bool {
 
 /// Makes sure that `mountpoint` can be mounted on and returns its canonical form. `own_folders`
 /// are those we keep files in: below our own mountpoint they would wait for themselves.
-pub fn mountpoint(path: &Path, own_folders: &[&Path]) -> Result<PathBuf, Unfit> {
+pub fn mountpoint(path: &Path, own_folders: &[&Path], clock: Clock) -> Result<PathBuf, Unfit> {
     let unfit = |why: String| Unfit::Mountpoint {
         path: path.to_owned(),
         why,
@@ -76,7 +77,7 @@ pub fn mountpoint(path: &Path, own_folders: &[&Path]) -> Result<PathBuf, Unfit> 
         io::ErrorKind::NotADirectory => unfit("is not a folder".into()),
         _ => unfit(format!("cannot be looked at: {err}")),
     })?;
-    if let Found::Ours(entry, life) = stale::clear(&real)? {
+    if let Found::Ours(entry, life) = stale::clear(&real, clock)? {
         return Err(unfit(taken(&entry, life, path)));
     }
     let metadata = fs::metadata(&real).map_err(|err| unfit(format!("cannot be used: {err}")))?;
@@ -134,13 +135,20 @@ mod tests {
         fs::create_dir_all(at("full/inside")).unwrap();
         fs::create_dir(at("empty")).unwrap();
         fs::write(at("file"), "").unwrap();
-        let why = |path: PathBuf, own: &[&Path]| mountpoint(&path, own).unwrap_err().to_string();
+        let why = |path: PathBuf, own: &[&Path]| {
+            mountpoint(&path, own, Clock::system())
+                .unwrap_err()
+                .to_string()
+        };
         assert!(why(at("none"), &[]).contains("mkdir -p"));
         assert!(why(at("file"), &[]).contains("not a folder"));
         assert!(why(at("file/below"), &[]).contains("not a folder"));
         assert!(why(at("full"), &[]).contains("not empty"));
         let real = dir.path().canonicalize().unwrap().join("empty");
         assert!(why(at("empty"), &[&real.join("cache")]).contains("hide"));
-        assert_eq!(mountpoint(&at("empty/."), &[]).unwrap(), real);
+        assert_eq!(
+            mountpoint(&at("empty/."), &[], Clock::system()).unwrap(),
+            real
+        );
     }
 }

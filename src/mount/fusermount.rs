@@ -43,15 +43,22 @@ pub(super) fn find() -> Option<PathBuf> {
 
 /// Mounts through the helper.
 pub(super) fn mount(mountpoint: &Path, options: &Options) -> Result<OwnedFd, MountError> {
+    let program = find().ok_or_else(|| MountError::Refused {
+        mountpoint: mountpoint.to_owned(),
+        why: ADVICE.into(),
+    })?;
+    mount_with(&program, mountpoint, options)
+}
+
+fn mount_with(program: &Path, mountpoint: &Path, options: &Options) -> Result<OwnedFd, MountError> {
     let refused = |why: String| MountError::Refused {
         mountpoint: mountpoint.to_owned(),
         why,
     };
-    let program = find().ok_or_else(|| refused(ADVICE.into()))?;
     let (ours, theirs) = UnixStream::pair()?;
     // The socket is handed over as standard input: descriptors above 2 are closed on exec, and
     // opening one for every program started meanwhile by another thread would leak it there.
-    let mut helper = Command::new(&program)
+    let mut helper = Command::new(program)
         .arg("-o")
         .arg(option_list(options))
         .arg("--")
@@ -176,7 +183,8 @@ mod tests {
     use super::*;
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
     use std::io::{IoSlice, Read, Write};
-    use std::os::fd::AsFd;
+    use std::os::fd::{AsFd, AsRawFd};
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_descriptor_comes_through_the_socket() {
@@ -211,17 +219,107 @@ mod tests {
         assert!(receive(&ours).is_err());
     }
 
-    #[test]
-    fn the_option_list_holds_what_was_asked_for() {
-        let options = Options {
+    /// Variables that tell the stand-in what it was called with.
+    const STAND_IN: [&str; 2] = ["STAND_IN_OPTIONS", "STAND_IN_MOUNTPOINT"];
+
+    /// A program that does what its script says; `$EXE` is this very test binary.
+    fn program(dir: &Path, script: &str) -> PathBuf {
+        let path = dir.join("fusermount3");
+        let exe = std::env::current_exe().unwrap();
+        let text = format!("#!/bin/sh\nEXE={}\n{script}\n", exe.display());
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    fn options() -> Options {
+        Options {
             account: "work".parse().unwrap(),
             read_only: true,
             allow_other: true,
             noexec: true,
             noatime: false,
+        }
+    }
+
+    /// Not a test: what plays fusermount3 in the test below, as a process of its own.
+    #[test]
+    #[ignore = "runs only as a part of another test"]
+    fn stand_in() {
+        let [Some(list), Some(mountpoint)] = STAND_IN.map(std::env::var_os) else {
+            return;
         };
+        assert_eq!(std::env::var(SOCKET_VARIABLE).unwrap(), "0");
+        assert_eq!(list, option_list(&options()));
+        let device = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(super::super::kernel::DEVICE)
+            .unwrap();
+        let data = format!(
+            "fd={},rootmode=40000,user_id=0,group_id=0",
+            device.as_raw_fd()
+        );
+        nix::mount::mount(
+            Some("fichierfs:work"),
+            Path::new(&mountpoint),
+            Some("fuse.fichierfs"),
+            nix::mount::MsFlags::empty(),
+            Some(data.as_str()),
+        )
+        .unwrap();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let fds = [device.as_fd()];
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&fds)));
+        let data = [IoSlice::new(&[0])];
+        sendmsg(io::stdin(), &data, &mut ancillary, SendFlags::empty()).unwrap();
+    }
+
+    #[test]
+    fn a_helper_mounts_and_hands_the_device_over() {
+        if !nix::unistd::geteuid().is_root() || !Path::new("/dev/fuse").exists() {
+            eprintln!("SKIPPED a_helper_mounts_and_hands_the_device_over: needs root, /dev/fuse");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let mountpoint = dir.path().canonicalize().unwrap().join("mnt");
+        std::fs::create_dir(&mountpoint).unwrap();
+        let script = "STAND_IN_OPTIONS=$2 STAND_IN_MOUNTPOINT=$4 exec $EXE --ignored --exact \
+                      mount::fusermount::tests::stand_in";
+        let device = mount_with(&program(dir.path(), script), &mountpoint, &options());
+        let entry = super::super::mountinfo::top_at(&mountpoint).unwrap();
+        super::super::kernel::unmount(&mountpoint, Way::Lazy).unwrap();
+        assert_eq!(entry.unwrap().account(), Some("work"));
+        // Reading from what came must tell of the unmount, as only the FUSE device does.
+        let mut device = std::fs::File::from(device.unwrap());
+        let err = device.read(&mut vec![0; 1 << 20]).unwrap_err();
+        assert_eq!(err.raw_os_error(), Some(libc::ENODEV));
+    }
+
+    #[test]
+    fn a_helper_that_refuses_is_quoted() {
+        let dir = tempfile::tempdir().unwrap();
+        let refusal = |script| {
+            let program = program(dir.path(), script);
+            let refused = mount_with(&program, Path::new("/mnt/x"), &options());
+            refused.unwrap_err().to_string()
+        };
+        let err = refusal("echo 'fusermount3: mount failed: No such device' >&2; exit 1");
+        assert!(
+            err.contains("/mnt/x") && err.contains("No such device"),
+            "{err}"
+        );
+        let err = refusal("echo \"only allowed if 'user_allow_other' is set\" >&2; exit 1");
+        assert!(err.contains("ask root"), "{err}");
+        let err = refusal("exit 0");
+        assert!(err.contains("sent no device"), "{err}");
+    }
+
+    #[test]
+    fn the_option_list_holds_what_was_asked_for() {
         assert_eq!(
-            option_list(&options),
+            option_list(&options()),
             "fsname=fichierfs:work,default_permissions,allow_other,subtype=fichierfs,ro,noexec"
         );
     }

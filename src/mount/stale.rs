@@ -5,6 +5,7 @@
 //! else's live file system never is.
 use super::kernel::{MountError, Way, unmount};
 use super::mountinfo::{self, Entry};
+use crate::util::clock::Clock;
 use nix::errno::Errno;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -25,11 +26,7 @@ pub enum Life {
 }
 
 /// Looks whether anyone serves the mount at `mountpoint`.
-pub fn probe(mountpoint: &Path) -> Life {
-    probe_within(mountpoint, PROBE_LIMIT)
-}
-
-fn probe_within(mountpoint: &Path, limit: Duration) -> Life {
+pub fn probe(mountpoint: &Path, clock: Clock) -> Life {
     let path = mountpoint.to_owned();
     let (told, answer) = mpsc::channel();
     // On a thread of its own, because nothing bounds how long the kernel waits for an answer.
@@ -47,7 +44,7 @@ fn probe_within(mountpoint: &Path, limit: Duration) -> Life {
     if asked.is_err() {
         return Life::Silent;
     }
-    match answer.recv_timeout(limit) {
+    match answer.recv_timeout(clock.real(PROBE_LIMIT)) {
         Ok(true) => Life::Dead,
         Ok(false) => Life::Alive,
         Err(_) => Life::Silent,
@@ -66,13 +63,13 @@ pub enum Found {
 }
 
 /// Detaches dead FUSE mounts at `mountpoint` (canonical, see [`mountinfo::canonical`]).
-pub fn clear(mountpoint: &Path) -> Result<Found, MountError> {
+pub fn clear(mountpoint: &Path, clock: Clock) -> Result<Found, MountError> {
     let mut cleared = None;
     loop {
         let Some(entry) = mountinfo::top_at(mountpoint)?.filter(Entry::is_fuse) else {
             return Ok(cleared.map_or(Found::Nothing, Found::Cleared));
         };
-        match probe(mountpoint) {
+        match probe(mountpoint, clock) {
             Life::Dead if was_seen(cleared.as_ref(), &entry) => {
                 return Err(MountError::Stuck {
                     mountpoint: PathBuf::from(mountpoint),

@@ -32,9 +32,13 @@ mod ticker;
 mod window;
 
 #[cfg(test)]
+mod saved_tests;
+#[cfg(test)]
 mod shell_tests;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod state_tests;
 
 pub use budget_file::{BudgetError, BudgetFile, Fingerprint, Held};
 pub use call::{Call, CallClass, Verdict};

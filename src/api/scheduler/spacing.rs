@@ -165,6 +165,12 @@ impl Spacing {
         self.user_info.not_before = at.min(most);
     }
 
+    /// How many folders are remembered.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.folders.len()
+    }
+
     fn gap(&self, class: CallClass) -> Duration {
         match class {
             CallClass::Listing(_) | CallClass::Files(_) => self.listing_gap,

@@ -1,6 +1,7 @@
 //! Real mounts that nobody serves. They need root and the FUSE device, and say so when skipped.
 use super::super::{check, mountinfo, stale};
 use super::*;
+use crate::util::clock::Clock;
 use std::fs;
 
 fn can_mount(test: &str) -> bool {
@@ -19,6 +20,11 @@ fn options() -> Options {
         noexec: true,
         noatime: false,
     }
+}
+
+/// Limits pass a hundred times faster.
+fn fast() -> Clock {
+    Clock::scaled(100.0, None)
 }
 
 /// A mountpoint that is free again when the test ends, however it ends.
@@ -123,13 +129,32 @@ fn a_dead_mount_is_cleared_and_a_silent_one_is_not() {
         Some(Errno::ENOTCONN as i32)
     );
     assert_eq!(mountinfo::canonical(&path).unwrap(), path);
-    assert_eq!(stale::probe(&path), stale::Life::Dead);
-    assert_eq!(check::mountpoint(&path, &[]).unwrap(), path);
+    assert_eq!(stale::probe(&path, fast()), stale::Life::Dead);
+    assert_eq!(check::mountpoint(&path, &[], fast()).unwrap(), path);
     assert!(mountinfo::top_at(&path).unwrap().is_none());
     assert!(matches!(
-        stale::clear(&path).unwrap(),
+        stale::clear(&path, fast()).unwrap(),
         stale::Found::Nothing
     ));
+}
+
+#[test]
+fn a_mount_that_does_not_answer_is_left_alone_and_told() {
+    if !can_mount("a_mount_that_does_not_answer_is_left_alone_and_told") {
+        return;
+    }
+    let place = Mountpoint::new();
+    let path = place.path();
+    let attached = attach(&path, &options()).unwrap();
+    let found = stale::clear(&path, fast()).unwrap();
+    assert!(
+        matches!(found, stale::Found::Ours(_, stale::Life::Silent)),
+        "{found:?}"
+    );
+    let err = check::mountpoint(&path, &[], fast()).unwrap_err();
+    assert!(err.to_string().contains("`test`"), "{err}");
+    assert!(attached.is_there().unwrap());
+    attached.detach().unwrap();
 }
 
 #[test]
@@ -148,7 +173,7 @@ fn a_foreign_file_system_is_not_touched() {
     )
     .unwrap();
     assert!(matches!(
-        stale::clear(&path).unwrap(),
+        stale::clear(&path, fast()).unwrap(),
         stale::Found::Nothing
     ));
     assert!(mountinfo::top_at(&path).unwrap().is_some());

@@ -174,6 +174,9 @@ macro_rules! config {
 }
 
 config! {
+    /// Nothing is answered: new connections and running requests are reset, the admin interface excepted.
+    offline: bool = false;
+
     // Rules (reference 3).
     /// Rules are enforced, not only counted.
     enforce_rules: bool = false;
@@ -263,7 +266,7 @@ config! {
     move_changes_date: bool = false;
     /// `file/cp` keeps the date of its source.
     copy_keeps_date: bool = false;
-    /// Time until an uploaded or copied file is listed.
+    /// Time until an uploaded or copied file is listed and can be downloaded.
     appear_delay_seconds: f64 = 0.0;
     /// Time a deleted file is still listed.
     vanish_delay_seconds: f64 = 0.0;

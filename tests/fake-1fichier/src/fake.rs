@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 
 use crate::account::Account;
 use crate::clock::{Clock, ClockSetting};
@@ -142,32 +142,38 @@ impl Builder {
         } else {
             None
         };
+        // Bound before there is a runtime: nothing here may block inside the caller's own.
+        let plain = bind(self.listen)?;
+        let plain_address = plain.local_addr()?;
+        let secured = match &authority {
+            Some(authority) => {
+                let tls = bind((self.listen.ip(), 0).into())?;
+                let proxy = bind(self.proxy)?;
+                Some((tls, proxy, authority.acceptor()))
+            }
+            None => None,
+        };
+        let tls_address = secured
+            .as_ref()
+            .map(|(tls, ..)| tls.local_addr())
+            .transpose()?;
+        let proxy_address = secured
+            .as_ref()
+            .map(|(_, proxy, _)| proxy.local_addr())
+            .transpose()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(WORKERS)
             .thread_name("fake-1fichier")
             .enable_all()
             .build()
             .context("cannot start threads")?;
-        let plain = bind(&runtime, self.listen)?;
-        let plain_address = plain.local_addr()?;
-        runtime.spawn(server::listen(Arc::clone(&world), plain, None));
-        let (mut tls_address, mut proxy_address) = (None, None);
-        if let Some(authority) = &authority {
-            let listener = bind(&runtime, (self.listen.ip(), 0).into())?;
-            tls_address = Some(listener.local_addr()?);
-            runtime.spawn(server::listen(
-                Arc::clone(&world),
-                listener,
-                Some(authority.acceptor()),
-            ));
-            let listener = bind(&runtime, self.proxy)?;
-            proxy_address = Some(listener.local_addr()?);
-            runtime.spawn(proxy::listen(
-                Arc::clone(&world),
-                listener,
-                authority.acceptor(),
-            ));
-        }
+        let served = Arc::clone(&world);
+        runtime.spawn(async move {
+            let result = serve_all(served, plain, secured).await;
+            if let Err(e) = result {
+                log::error!("the fake cannot serve: {e}");
+            }
+        });
         let (stop, stopped) = oneshot::channel::<()>();
         // The runtime lives on a thread of its own, so that the handle can be dropped inside another runtime.
         let thread = std::thread::Builder::new()
@@ -189,15 +195,31 @@ impl Builder {
     }
 }
 
-/// Listens for `runtime` without running anything on it: the caller may be a task of another runtime.
-fn bind(runtime: &Runtime, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listen = || {
-        let listener = std::net::TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        let _inside = runtime.enter();
-        TcpListener::from_std(listener)
-    };
-    listen().with_context(|| format!("cannot listen on {address}"))
+/// Listens at once, so that whoever gets the handle can connect.
+fn bind(address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address)
+        .with_context(|| format!("cannot listen on {address}"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Serves all listeners until the runtime ends.
+async fn serve_all(
+    world: Arc<World>,
+    plain: std::net::TcpListener,
+    secured: Option<(std::net::TcpListener, std::net::TcpListener, TlsAcceptor)>,
+) -> std::io::Result<()> {
+    if let Some((tls, proxy, acceptor)) = secured {
+        let (tls, tunnels) = (TcpListener::from_std(tls)?, TcpListener::from_std(proxy)?);
+        tokio::spawn(server::listen(
+            Arc::clone(&world),
+            tls,
+            Some(acceptor.clone()),
+        ));
+        tokio::spawn(proxy::listen(Arc::clone(&world), tunnels, acceptor));
+    }
+    server::listen(world, TcpListener::from_std(plain)?, None).await;
+    Ok(())
 }
 
 /// Connections in numbers.

@@ -4,7 +4,7 @@
 //! independent readings keep each other honest. Where the behaviour is unknown the stricter reading is the default
 //! and the others are switches ([`Config`]).
 //!
-//! The way of a request: [`server`](self) accepts and delays it, `route` finds the endpoint, asks `rules` whether
+//! The way of a request: `server` accepts and delays it, `route` finds the endpoint, asks `rules` whether
 //! the call was allowed, `faults` whether it fails, `shape` how long it takes, and hands it to one of `calls`,
 //! which read and change `state`. Every request ends up in the `log`, every broken rule as a [`Violation`].
 //!

@@ -41,6 +41,9 @@ struct Serve {
     /// Many small files: FOLDERSxFILES, below the folder `tree`.
     #[arg(long, value_name = "FOLDERSxFILES")]
     tree: Option<String>,
+    /// Compute the true checksum of every file first, at 100 MB/s; else large ones show an arbitrary one.
+    #[arg(long)]
+    hash: bool,
     /// Listen with TLS too.
     #[arg(long)]
     tls: bool,
@@ -115,6 +118,9 @@ fn serve(options: &Serve) -> anyhow::Result<()> {
     }
     let fake = builder.start()?;
     fill(&fake, options)?;
+    if options.hash {
+        fake.account().hash_all();
+    }
     if let (Some(path), Some(pem)) = (&options.ca_out, fake.ca_pem()) {
         std::fs::write(path, pem).with_context(|| format!("cannot write {}", path.display()))?;
     }

@@ -85,7 +85,7 @@ pub(crate) fn as_clients_store(local: &str) -> String {
             '\u{1}'..='\u{1f}' => stored.extend(char::from_u32(u32::from(c) + 0x2400)),
             '\u{7f}' => stored.push('\u{2421}'),
             '\\' | '<' | '>' | '"' | '\'' | '$' | '`' => {
-                stored.extend(char::from_u32(u32::from(c) + 0xfee0))
+                stored.extend(char::from_u32(u32::from(c) + 0xfee0));
             }
             '＼'
             | '＜'

@@ -56,6 +56,10 @@ pub(crate) async fn handle(
     let place = place(&conn.via, &host, request.uri().path());
     let endpoint = match &place {
         Place::Admin => return admin::handle(&world, request).await,
+        _ if world.config().offline => {
+            conn.reset.store(true, Ordering::Release);
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         Place::Api(name) => name.clone(),
         Place::Upload => "upload.cgi".to_owned(),
         Place::Report => "end.pl".to_owned(),

@@ -180,6 +180,11 @@ impl State {
         self.files.values().filter(|f| f.listed(now)).collect()
     }
 
+    /// What all files hold.
+    pub(crate) fn contents(&self) -> Vec<Content> {
+        self.files.values().map(|f| f.content.clone()).collect()
+    }
+
     /// Files of a folder that were not deleted, listed yet or not.
     pub(crate) fn stored(&self, folder: u64) -> Vec<&StoredFile> {
         let Some(folder) = self.folder(folder) else {

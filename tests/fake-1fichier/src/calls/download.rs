@@ -213,7 +213,11 @@ pub(crate) async fn serve(call: &Arc<Call>, request: &Request<Incoming>) -> Answ
     if let Some(FaultKind::ExpiredToken { form }) = fault {
         return Ok(dead(call, form, known.as_ref()));
     }
-    let Some(token) = admit(world, &digits, config.token_parallel) else {
+    let gone = known
+        .as_ref()
+        .is_none_or(|t| world.account.state().file(&t.file.id).is_none());
+    let admitted = if gone { None } else { admit(world, &digits) };
+    let Some(token) = admitted else {
         return Ok(dead(call, config.expired_form, known.as_ref()));
     };
     let if_range = request.headers().contains_key(IF_RANGE);
@@ -223,8 +227,9 @@ pub(crate) async fn serve(call: &Arc<Call>, request: &Request<Incoming>) -> Answ
 }
 
 /// Uses the token once more, if it may be.
-fn admit(world: &World, digits: &str, parallel: usize) -> Option<Token> {
+fn admit(world: &World, digits: &str) -> Option<Token> {
     let config = world.config();
+    let parallel = config.token_parallel;
     let now = world.clock.now();
     let mut tokens = lock(&world.tokens);
     let token = tokens.0.get_mut(digits)?;
@@ -233,8 +238,7 @@ fn admit(world: &World, digits: &str, parallel: usize) -> Option<Token> {
     let over = age > seconds(config.token_life_seconds);
     let consumed = token.single && token.used;
     let crowded = parallel > 0 && token.active >= parallel;
-    let gone = world.account.state().file(&token.file.id).is_none();
-    if late || over || consumed || crowded || gone {
+    if late || over || consumed || crowded {
         return None;
     }
     token.started = true;
@@ -431,6 +435,14 @@ async fn produce(
     sender: mpsc::Sender<io::Result<Bytes>>,
 ) {
     while at < stop {
+        if call.world.config().offline {
+            call.conn.reset.store(true, Ordering::Release);
+            // The receiver may be gone already, which ends the connection as well.
+            let _ = sender
+                .send(Err(io::ErrorKind::ConnectionReset.into()))
+                .await;
+            return;
+        }
         let rate = call
             .world
             .real_rate(call.world.shape().connection_bytes_per_second);

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::calls::{file, flag, folder_id, put_array, text};
 use crate::config::{CapForm, DuplicateFolder, FolderMvBoth, FolderRm};
+use crate::lock;
 use crate::names;
 use crate::paris;
 use crate::reply::{Ko, Outcome};
@@ -64,11 +65,7 @@ pub(crate) fn ls(world: &World, params: &Map<String, Value>) -> Outcome {
             json!(size)
         },
     );
-    world
-        .rng
-        .lock()
-        .map(|mut rng| rng.shuffle(&mut sub_folders))
-        .ok();
+    lock(&world.rng).shuffle(&mut sub_folders);
     let folder_count = if config.listing_cap_counts_folders {
         sub_folders.len()
     } else {

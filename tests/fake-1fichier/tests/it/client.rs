@@ -7,6 +7,9 @@ use std::time::Duration;
 use fake_1fichier::Fake;
 use serde_json::Value;
 
+/// How long a test waits for a byte.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// One answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -102,13 +105,26 @@ pub(crate) fn call(fake: &Fake, name: &str, params: &Value) -> Answer {
 }
 
 pub(crate) fn try_call(fake: &Fake, name: &str, params: &Value) -> io::Result<Answer> {
+    patient_call(fake, name, params, PATIENCE)
+}
+
+/// A JSON call that waits that long for each byte.
+pub(crate) fn patient_call(
+    fake: &Fake,
+    name: &str,
+    params: &Value,
+    patience: Duration,
+) -> io::Result<Answer> {
     let body = params.to_string();
     let (host, key, length) = (authority(fake), fake.key(), body.len());
-    let head = format!(
+    let mut stream = connect(fake);
+    stream.set_read_timeout(Some(patience))?;
+    write!(
+        stream,
         "POST /v1/{name}.cgi HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\
-         Content-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-    );
-    raw(fake, format!("{head}{body}").as_bytes())
+         Content-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )?;
+    read_answer(&mut stream, false)
 }
 
 /// A request without a body, with extra header lines.

@@ -1,11 +1,12 @@
 //! Download URLs (API reference 7).
 
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use fake_1fichier::{ExpiredForm, Fake, Shape, content};
 use serde_json::json;
 
-use crate::client::{call, get, range, token};
+use crate::client::{authority, call, connect, get, range, token};
 
 fn start() -> (Fake, String) {
     let fake = Fake::builder().start().expect("a fake");
@@ -160,6 +161,54 @@ fn the_key_has_no_business_here() {
     get(&fake, "HEAD", &path, "Authorization: Bearer x\r\n").expect("an answer");
     assert!(fake.violations().is_empty());
     assert_eq!(fake.log()[0].notes, ["key_on_download"]);
+}
+
+#[test]
+fn one_url_may_serve_one_request_at_a_time() {
+    let fake = Fake::builder()
+        .config(|c| c.token_parallel = 1)
+        .start()
+        .expect("a fake");
+    let url = fake.account().add_synthetic(0, "film", 1 << 40, 1);
+    let path = token(&fake, &url, 0);
+    let mut first = connect(&fake);
+    write!(
+        first,
+        "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n",
+        authority(&fake)
+    )
+    .expect("sent");
+    first.read_exact(&mut [0; 100]).expect("it began");
+    assert_eq!(range(&fake, &path, "0-9").expect("an answer").status, 404);
+    drop(first);
+    while fake.connections().downloads > 0 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(range(&fake, &path, "0-9").expect("an answer").status, 206);
+}
+
+#[test]
+fn a_mirrored_folder_is_served_and_hashed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = vec![3; 2_000_000];
+    std::fs::create_dir(dir.path().join("sub")).expect("made");
+    std::fs::write(dir.path().join("sub/a.bin"), &data).expect("written");
+    std::fs::write(dir.path().join("empty"), b"").expect("written");
+    let fake = Fake::builder().start().expect("a fake");
+    assert_eq!(fake.account().add_dir(0, dir.path()).expect("readable"), 1);
+    let file = fake.account().files_at("sub/a.bin").remove(0);
+    assert!(
+        get(&fake, "GET", &token(&fake, &file.url, 0), "")
+            .expect("an answer")
+            .body
+            == data
+    );
+    assert_ne!(file.checksum, content::whirlpool(&data));
+    fake.account().hash_all();
+    assert_eq!(
+        fake.account().file(&file.url).expect("there").checksum,
+        content::whirlpool(&data)
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
-use fake_1fichier::{ExpiredForm, Fake, Fault, FaultKind};
+use fake_1fichier::{ExpiredForm, Fake, Fault, FaultKind, Profile};
 use serde_json::{Value, json};
 
 use crate::client::{
@@ -265,6 +265,60 @@ fn uploads_that_break_or_vanish() {
 }
 
 #[test]
+fn an_outage_breaks_what_runs_and_what_comes() {
+    let fake = Fake::builder().start().expect("a fake");
+    let url = fake.account().add_synthetic(0, "film", 1 << 40, 1);
+    let path = token(&fake, &url, 0);
+    let mut running = connect(&fake);
+    write!(
+        running,
+        "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n",
+        authority(&fake)
+    )
+    .expect("sent");
+    running.read_exact(&mut [0; 1000]).expect("it began");
+    fake.set_config(|c| c.offline = true);
+    let end = std::io::copy(&mut running, &mut std::io::sink());
+    assert_eq!(end.expect_err("reset").kind(), ErrorKind::ConnectionReset);
+    assert!(try_call(&fake, "folder/ls", &json!({})).is_err());
+    assert_eq!(
+        get(&fake, "GET", "/_admin/state", "")
+            .expect("an answer")
+            .status,
+        200
+    );
+    fake.set_config(|c| c.offline = false);
+    assert!(call(&fake, "folder/ls", &json!({})).is_ok());
+    assert_eq!(
+        fake.count("folder/ls"),
+        1,
+        "what came during the outage never arrived"
+    );
+}
+
+#[test]
+fn a_stalled_upload_is_never_answered() {
+    let (fake, _) = start();
+    once(&fake, "upload.cgi", FaultKind::StallAfter { bytes: 10 });
+    let id = crate::client::node(&fake);
+    let part = file_part("a", &[1; 1000]);
+    let head = crate::client::upload_head(&fake, &id, "Content-Length: 100000\r\n");
+    let mut stream = connect(&fake);
+    stream
+        .write_all(&[head.into_bytes(), part].concat())
+        .expect("sent");
+    stream
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .expect("a timeout");
+    let error = stream.read(&mut [0; 10]).expect_err("nothing comes");
+    assert!(matches!(
+        error.kind(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut
+    ));
+    assert!(fake.account().files_at("a").is_empty());
+}
+
+#[test]
 fn faults_by_name_meet_only_that_name() {
     let (fake, url) = start();
     fake.faults()
@@ -285,6 +339,34 @@ fn faults_by_name_meet_only_that_name() {
     );
     fake.faults().clear();
     assert!(call(&fake, "file/info", &json!({ "url": url })).is_ok());
+}
+
+#[test]
+fn the_hostile_profile_fails_now_and_then_and_can_be_survived() {
+    let fake = Fake::builder()
+        .profile(Profile::Hostile)
+        .clock("1000")
+        .start()
+        .expect("a fake");
+    let url = fake.account().add_synthetic(0, "film.mkv", 50_000, 7);
+    let info = json!({ "url": url });
+    let (mut good, mut bad) = (0, 0);
+    for _ in 0..120 {
+        match crate::client::patient_call(&fake, "file/info", &info, Duration::from_millis(100)) {
+            Ok(answer)
+                if answer.status == 200
+                    && answer.body.starts_with(b"{")
+                    && answer.body.ends_with(b"}") =>
+            {
+                good += 1;
+            }
+            _ => bad += 1,
+        }
+        // The rules run in virtual time, and so does the lock.
+        fake.unlock();
+        fake.clock().advance(Duration::from_secs(60));
+    }
+    assert!(bad >= 5 && good >= 60, "{good} good, {bad} bad");
 }
 
 #[test]

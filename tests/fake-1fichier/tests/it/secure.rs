@@ -171,6 +171,17 @@ fn genuine_names_through_the_proxy() {
     assert!(tunnel(&fake, "example.com").is_err());
 }
 
+#[tokio::test]
+async fn it_starts_and_stops_inside_another_runtime() {
+    let fake = start();
+    assert!(
+        tokio::net::TcpStream::connect(crate::client::authority(&fake))
+            .await
+            .is_ok()
+    );
+    drop(fake);
+}
+
 #[test]
 fn dropping_the_fake_ends_open_connections() {
     let fake = start();

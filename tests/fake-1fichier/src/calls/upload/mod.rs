@@ -26,6 +26,10 @@ use crate::world::{Call, Via, World};
 
 pub(crate) use self::report::report;
 
+/// Pause between two pieces of a stalled upload, real time: without reading at all the end of the client would
+/// never be seen.
+const STALL_TICK: Duration = Duration::from_secs(5);
+
 /// Upload nodes in turn.
 const NODES: usize = 12;
 
@@ -112,10 +116,13 @@ pub(crate) async fn receive(call: &Arc<Call>, request: Request<Incoming>) -> Ans
             Err(Stop::Refuse(status, text)) => stop = Some(Stop::Refuse(status, text)),
             Err(broken) => return end(call, broken),
         }
+        if world.config().offline {
+            return route::reset(call);
+        }
         if let Some(FaultKind::StallAfter { bytes }) = &receiver.fault
             && receiver.received >= *bytes
         {
-            std::future::pending::<()>().await;
+            return stall(&mut body).await;
         }
     }
     call.latency(1.0).await;
@@ -158,6 +165,15 @@ fn end(call: &Arc<Call>, stop: Stop) -> Answer {
         Stop::Break(e) => Err(e),
         Stop::Reset => route::reset(call),
     }
+}
+
+/// Reads next to nothing, until the client gives up.
+async fn stall(body: &mut Incoming) -> Answer {
+    while let Some(frame) = body.frame().await {
+        frame.map_err(|e| io::Error::new(io::ErrorKind::UnexpectedEof, e))?;
+        tokio::time::sleep(STALL_TICK).await;
+    }
+    std::future::pending().await
 }
 
 /// Reads and forgets the rest of a body, so that the client sees the answer and not a broken connection.
