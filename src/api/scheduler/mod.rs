@@ -13,7 +13,7 @@
 //! - a restart, a second command or a crash does not provoke what a single run would not
 //!   (`saved`, `budget_file`).
 //!
-//! [`state`] decides and knows neither tasks nor files; this module wakes callers, `ticker` lets
+//! `state` decides and knows neither tasks nor files; this module wakes callers, `ticker` lets
 //! time pass, `saver` writes the record. It never knows what a call says or where it goes.
 //!
 //! One lock guards everything and is never held across an await or a write; the budget file has
