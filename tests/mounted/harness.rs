@@ -124,7 +124,7 @@ impl Mount {
         let mut child = command.spawn().unwrap();
         let end = Instant::now() + SOON;
         // A dead mount of before is listed as well, so it must answer too.
-        while !is_mounted(&self.dir()) || fs::metadata(self.dir()).is_err() {
+        while !is_mounted(&self.dir()) || is_dead(&self.dir()) {
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("the mount ended with {status}:\n{}", self.log());
             }
@@ -207,6 +207,13 @@ pub(crate) fn is_mounted(dir: &Path) -> bool {
     mounts
         .lines()
         .any(|line| line.split(' ').nth(1) == Some(&dir))
+}
+
+/// Whether the mount on `dir` has lost its process. The kernel answers for attributes it remembers, so
+/// the folder must be opened to know.
+fn is_dead(dir: &Path) -> bool {
+    const ENOTCONN: i32 = 107;
+    fs::read_dir(dir).is_err_and(|error| error.raw_os_error() == Some(ENOTCONN))
 }
 
 /// Waits until `happened` says so.

@@ -52,7 +52,7 @@ fn a_mount_that_was_killed_is_cleared_away_by_the_next() {
     let mut mount = Mount::with(&fake, Some("20"), &[]);
     mount.signal("KILL");
     mount.wait();
-    let dead = std::fs::metadata(mount.dir()).unwrap_err();
+    let dead = harness::names(&mount.dir()).unwrap_err();
     assert_eq!(
         dead.raw_os_error(),
         Some(107),

