@@ -7,7 +7,7 @@ use super::background::Ready;
 use super::kernel::{self, Attached};
 use super::signals::{Signal, Signals};
 use crate::api::scheduler::{BudgetError, BudgetFile, Fingerprint, Scheduler};
-use crate::api::{self, Ask, Client, Priority, Requester};
+use crate::api::{self, Ask, Client, ErrorKind, Priority, Requester};
 use crate::config;
 use crate::control::{self, AccountAnswer, Answer, Pong, Request};
 use crate::fs::{Fs, FsSettings, Ownership, Session};
@@ -22,9 +22,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{self, Runtime};
 
-/// How long the account may take to answer at the start: one silence after a flood (30 s) and the
+/// How long the account may take to answer at the start: some repetitions of a call that fails, so
+/// that a network that is not there is told soon.
+const FIRST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// How long it may take when the service asks for silence: one silence after a flood (30 s) and the
 /// calls behind it, and still within what the parent of a background mount waits.
-const FIRST_ANSWERS: Duration = Duration::from_secs(45);
+const AFTER_SILENCE: Duration = Duration::from_secs(45);
 
 /// How long a read may take: two silences after a flood, or a handful of broken connections.
 const READ_LIMIT: Duration = Duration::from_secs(60);
@@ -156,15 +160,27 @@ async fn first_answers(
     clock: Clock,
     runtime: &runtime::Handle,
 ) -> anyhow::Result<Parts> {
-    let deadline = Deadline::within(clock, FIRST_ANSWERS);
-    let ask = Ask::new(Priority::Wanted, deadline, Requester::SELF);
-    let info = client.user_info(&ask).await?.value;
+    let ask = |span| {
+        Ask::new(
+            Priority::Wanted,
+            Deadline::within(clock, span),
+            Requester::SELF,
+        )
+    };
+    let info = match client.user_info(&ask(FIRST_ANSWERS)).await {
+        Err(error) if error.kind == ErrorKind::Flood => {
+            log::warn!("{error}; waiting for it");
+            client.user_info(&ask(AFTER_SILENCE)).await?.value
+        }
+        other => other?.value,
+    };
     if !info.offer.is_paid() {
         bail!(
             "the account {} is a free one; the service's API needs a paid one (Access, Premium or GOLD)",
             info.email
         );
     }
+    let deadline = Deadline::within(clock, AFTER_SILENCE);
     let root = resolve_root(client, Path::new(config.root.as_str()), deadline).await?;
     let settings = TreeSettings {
         root,
@@ -250,7 +266,7 @@ async fn end(
 
 /// Looks at the root again, as far as the service allows; other folders follow when they are used.
 fn look_again(tree: &Tree, clock: Clock) {
-    let deadline = Deadline::within(clock, FIRST_ANSWERS);
+    let deadline = Deadline::within(clock, AFTER_SILENCE);
     drop(tree.refresh(
         Ino::ROOT,
         Caller {
@@ -306,7 +322,7 @@ impl control::Answers for Control {
         match request {
             Request::Ping => Answer::Pong(self.pong.clone()),
             Request::Account => {
-                let deadline = Deadline::within(self.clock, FIRST_ANSWERS);
+                let deadline = Deadline::within(self.clock, AFTER_SILENCE);
                 let ask = Ask::new(Priority::Wanted, deadline, Requester::SELF);
                 match self.client.user_info(&ask).await {
                     Ok(info) => Answer::Account(AccountAnswer {

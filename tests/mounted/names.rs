@@ -126,7 +126,7 @@ fn attributes_are_those_of_the_account() {
     if !can_mount() {
         return;
     }
-    let fake = Fake::builder().start().unwrap();
+    let fake = Fake::builder().clock("20").start().unwrap();
     let url = fake
         .account()
         .add_synthetic(0, "summer.bin", 5_000_000_000, 1);
@@ -134,7 +134,7 @@ fn attributes_are_those_of_the_account() {
     fake.account().set_date(&url, "2026-07-01 14:00:00");
     let mut mount = Mount::with(
         &fake,
-        None,
+        Some("20"),
         &["--uid", "1234", "--gid", "2345", "--umask", "027"],
     );
     let meta = fs::metadata(mount.path("summer.bin")).unwrap();
