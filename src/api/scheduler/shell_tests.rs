@@ -207,6 +207,7 @@ fn a_scheduler_outlives_the_runtime_it_was_used_in() {
     let scheduler = Scheduler::new(clock, slow(), Some(open(dir.path())));
     for _ in 0..2 {
         let runtime = tokio::runtime::Runtime::new().unwrap();
+        let began = saved::millis(clock.unix());
         runtime.block_on(async {
             for _ in 0..3 {
                 let permit = scheduler.permit(&ask(clock, 600), &PLAIN).await.unwrap();
@@ -218,6 +219,7 @@ fn a_scheduler_outlives_the_runtime_it_was_used_in() {
                 waiting.permit(&terms, &PLAIN).await.map(drop)
             });
             until(|| scheduler.snapshot().waiting.total() == 1).await;
+            until(|| record(dir.path()).is_some_and(|saved| saved.at_ms > began)).await;
         });
         // Here the caller, the ticker and the saver are cut off in the middle.
         drop(runtime);
