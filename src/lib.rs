@@ -13,11 +13,21 @@
 //!              └▶ outbox   what the account still has to be told
 //!                   └▶ api the service's client: typed calls, scheduler, errors; the only module that knows HTTP
 //! control (the mount's socket) reads snapshots the parts hand out
-//! config, secret, util     beside them all
+//! config, logging, secret, util     beside them all
 //! ```
 //!
 //! Good places to start: [`fs`] for what one kernel request does, [`tree::Tree`] for names,
 //! [`read::Reader`] for bytes, [`api::Client`] for calls, [`api::scheduler`] for when a call may start.
 pub mod api;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod fs;
+pub mod logging;
+pub mod mount;
+pub mod outbox;
+pub mod read;
 pub mod secret;
+pub mod tree;
 pub mod util;
+pub mod write;

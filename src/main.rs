@@ -1,2 +1,4 @@
 //! The `fichierfs` command.
-fn main() {}
+fn main() -> std::process::ExitCode {
+    fichierfs::cli::main()
+}

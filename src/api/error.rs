@@ -68,6 +68,8 @@ pub enum ErrorKind {
     Timeout,
     /// The request could not be built from what we were given.
     BadRequest,
+    /// What was to be uploaded could not be read, or was not as long as announced.
+    SourceFailed,
 }
 
 /// How far a failed call got: may it have changed the account?
@@ -75,9 +77,9 @@ pub enum ErrorKind {
 pub enum Reached {
     /// Nothing was sent.
     NotSent,
-    /// Sent, no answer: it may have been carried out.
+    /// Sent, without an answer that tells whether it was carried out: it may have been.
     Unknown,
-    /// The service answered.
+    /// The service answered, and did not carry it out.
     Answered,
 }
 
@@ -145,7 +147,8 @@ impl ApiError {
             | K::Refused
             | K::Tls
             | K::HostRefused
-            | K::BadRequest => false,
+            | K::BadRequest
+            | K::SourceFailed => false,
         }
     }
 }
@@ -197,6 +200,7 @@ impl ErrorKind {
             Self::HostRefused => "the service named a host that is not its own",
             Self::Timeout => "no answer in time",
             Self::BadRequest => "the request cannot be made",
+            Self::SourceFailed => "what was to be uploaded could not be read",
         }
     }
 }

@@ -92,6 +92,15 @@ impl std::fmt::Debug for DownloadLink {
     }
 }
 
+/// A value with the moment it was true.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Dated<T> {
+    /// When, as wall-clock time since 1970.
+    pub at: std::time::Duration,
+    /// What.
+    pub value: T,
+}
+
 /// What `user/info` says that we use (API reference 5.13). Bytes are decimal, as given.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct UserInfo {

@@ -55,6 +55,10 @@ pub enum Verdict {
     /// No answer: the network failed or the caller gave up. Whether the service saw the call is
     /// not known.
     Lost,
+    /// No connection could be made, so the service did not see the call. It counts against the
+    /// rate, so that attempts to connect stay as few as calls, but its folder may be listed, and
+    /// `user/info` asked, as soon as the network is back.
+    NotSent,
 }
 
 /// Number of a call within one scheduler, from its place in the queue to its verdict.

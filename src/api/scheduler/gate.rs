@@ -200,7 +200,7 @@ impl Gate {
         let current = epoch == self.epoch;
         match verdict {
             Verdict::Answered => current && self.open(rates, now),
-            Verdict::Lost => {
+            Verdict::Lost | Verdict::NotSent => {
                 if let Some(shut) = &mut self.shut
                     && shut.probe.is_some_and(|(probe, _)| probe == id)
                 {

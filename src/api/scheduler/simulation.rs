@@ -239,7 +239,9 @@ impl Day {
                 Verdict::Banned => 3_600_000,
                 Verdict::OwnerLocked => 300_000,
                 Verdict::Maintenance => 60_000,
-                Verdict::Answered | Verdict::Lost => unreachable!("not a closing"),
+                Verdict::Answered | Verdict::Lost | Verdict::NotSent => {
+                    unreachable!("not a closing")
+                }
             };
             let after: Vec<usize> = self
                 .starts

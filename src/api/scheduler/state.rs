@@ -189,18 +189,25 @@ impl State {
         let Some(running) = self.running.remove(&id) else {
             return false;
         };
-        let seen = if verdict == Verdict::Lost {
-            self.tally.lost += 1;
-            now.max(running.started.after(ARRIVES_WITHIN))
-        } else {
-            self.tally.answered += 1;
-            self.window.answered(id, now);
-            now
+        let seen = match verdict {
+            Verdict::Lost | Verdict::NotSent => {
+                self.tally.lost += 1;
+                now.max(running.started.after(ARRIVES_WITHIN))
+            }
+            _ => {
+                self.tally.answered += 1;
+                self.window.answered(id, now);
+                now
+            }
         };
         if matches!(verdict, Verdict::Flooded { .. }) {
             self.tally.floods += 1;
         }
-        self.spacing.finished(id, running.call.class, seen);
+        if verdict == Verdict::NotSent {
+            self.spacing.give_back(id, running.call.class);
+        } else {
+            self.spacing.finished(id, running.call.class, seen);
+        }
         let moved = self
             .gate
             .verdict(id, running.epoch, verdict, &self.rates, now);

@@ -1,0 +1,37 @@
+//! Download links (API reference 7.1).
+use super::super::classify::malformed;
+use super::super::client::Client;
+use super::super::scheduler::{Call, CallClass};
+use super::super::types::DownloadLink;
+use super::super::wire::Scalar;
+use super::super::{ApiError, Ask, FileUrl};
+use serde::Deserialize;
+use serde_json::json;
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct TokenAnswer {
+    url: Scalar,
+}
+
+impl Client {
+    /// A link to a file's bytes: the first download within 5 minutes, further ranges within 30
+    /// (API reference 7.2). Good for any number of ranges and connections (`single:0`), and spends
+    /// CDN credits only when the settings say so.
+    pub async fn download_link(&self, ask: &Ask, file: &FileUrl) -> Result<DownloadLink, ApiError> {
+        let call = Call {
+            name: "download/get_token",
+            class: CallClass::Token,
+        };
+        let cdn = u8::from(self.spends_cdn_credits());
+        let request = json!({ "url": file, "single": 0, "cdn": cdn });
+        let answer: TokenAnswer = self.query(ask, &call, &request).await?;
+        let url = answer
+            .url
+            .filled()
+            .ok_or_else(|| malformed(call.name, "no download address"))?;
+        // Refused here already, so that a link in hand is a link to the service.
+        self.api_url().download(call.name, &url)?;
+        Ok(DownloadLink(url))
+    }
+}

@@ -1,0 +1,328 @@
+//! The client: one exchange with the API, when it may be repeated, and what the scheduler hears of it.
+//!
+//! Promises: no request without a permit; each ends by its ask's deadline; only calls that change
+//! nothing are repeated, each time with a permit of its own; no error shows the key. The calls
+//! themselves are in `calls/`.
+use super::ask::Ask;
+use super::classify::{self, Head};
+use super::error::{ApiError, ErrorKind, Reached};
+use super::hosts::ApiUrl;
+use super::scheduler::{Call, Scheduler, Verdict};
+use super::text::header_text;
+use super::transport::{self, ANSWER_BYTES, PAGE_BYTES, Read, SetupError, Transport};
+use crate::secret::ApiKey;
+use crate::util::clock::Clock;
+use crate::util::deadline::Deadline;
+use crate::util::retry::Backoff;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::{RequestBuilder, Response};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Until one JSON answer is complete: a stalled server costs one try, not the caller's deadline.
+/// The slowest listings of 5,000 files seen by others take a few seconds.
+pub(super) const ANSWER: Duration = Duration::from_secs(20);
+/// An answer that makes no sense is asked for once more: a proxy's hiccup heals, a server's bug not.
+const MALFORMED_TRIES: u32 = 2;
+
+/// What a client needs to know.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where the API is.
+    pub api_url: ApiUrl,
+    /// The account's key.
+    pub key: ApiKey,
+    /// Certificates trusted beside the system's, PEM.
+    pub ca_cert: Option<Vec<u8>>,
+    /// An HTTP proxy, e.g. `http://proxy.example:3128`; `None` = what the environment says.
+    pub proxy: Option<String>,
+    /// The time.
+    pub clock: Clock,
+    /// Whether downloads may spend CDN credits.
+    pub cdn: bool,
+}
+
+impl Settings {
+    /// The service itself, in real time, without CDN credits.
+    pub fn new(key: ApiKey) -> Self {
+        Self {
+            api_url: ApiUrl::service(),
+            key,
+            ca_cert: None,
+            proxy: None,
+            clock: Clock::system(),
+            cdn: false,
+        }
+    }
+}
+
+/// A handle on the account; clones share connections and scheduler.
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client(…)")
+    }
+}
+
+struct Shared {
+    api_url: ApiUrl,
+    key: ApiKey,
+    authorization: HeaderValue,
+    cdn: bool,
+    clock: Clock,
+    transport: Transport,
+    scheduler: Scheduler,
+    user_info_turn: tokio::sync::Semaphore,
+}
+
+impl Client {
+    /// Sets up TLS and connections; nothing is sent.
+    pub fn new(settings: Settings, scheduler: Scheduler) -> Result<Self, SetupError> {
+        let transport = Transport::new(&settings)?;
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", settings.key.expose()))
+            .expect("a key consists of visible ASCII characters");
+        authorization.set_sensitive(true);
+        Ok(Self(Arc::new(Shared {
+            api_url: settings.api_url,
+            key: settings.key,
+            authorization,
+            cdn: settings.cdn,
+            clock: settings.clock,
+            transport,
+            scheduler,
+            user_info_turn: tokio::sync::Semaphore::new(1),
+        })))
+    }
+
+    /// The scheduler every call passes.
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.0.scheduler
+    }
+
+    pub(super) fn api_url(&self) -> &ApiUrl {
+        &self.0.api_url
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.0.clock
+    }
+
+    pub(super) fn transport(&self) -> &Transport {
+        &self.0.transport
+    }
+
+    pub(super) fn spends_cdn_credits(&self) -> bool {
+        self.0.cdn
+    }
+
+    /// Held while `user/info` is asked, so that a second asker gets the first one's answer.
+    pub(super) fn user_info_turn(&self) -> &tokio::sync::Semaphore {
+        &self.0.user_info_turn
+    }
+
+    /// A request with the key; for the API and upload nodes only.
+    pub(super) fn with_key(&self, request: RequestBuilder) -> RequestBuilder {
+        request.header(AUTHORIZATION, self.0.authorization.clone())
+    }
+
+    /// A call that changes something: sent once. What became of it when it fails is in
+    /// [`ApiError::reached`].
+    pub(super) async fn change<T: DeserializeOwned>(
+        &self,
+        ask: &Ask,
+        call: &Call,
+        request: &Value,
+    ) -> Result<T, ApiError> {
+        self.once(ask, call, request).await
+    }
+
+    /// A call that changes nothing: repeated after trouble that passes, within the deadline.
+    pub(super) async fn query<T: DeserializeOwned>(
+        &self,
+        ask: &Ask,
+        call: &Call,
+        request: &Value,
+    ) -> Result<T, ApiError> {
+        self.repeated(ask, || self.once(ask, call, request)).await
+    }
+
+    /// Runs `once` until it succeeds, fails for good, or the deadline leaves no room.
+    pub(super) async fn repeated<T, F: Future<Output = Result<T, ApiError>>>(
+        &self,
+        ask: &Ask,
+        mut once: impl FnMut() -> F,
+    ) -> Result<T, ApiError> {
+        let mut backoff = Backoff::new();
+        let mut malformed = 0;
+        let mut before: Option<ApiError> = None;
+        loop {
+            let error = match once().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let never_started =
+                error.kind == ErrorKind::Timeout && error.reached == Reached::NotSent;
+            if never_started {
+                // Why there was a repetition to wait for says more than that it came too late.
+                return Err(before.unwrap_or(error));
+            }
+            let wait = match error.kind {
+                ErrorKind::Flood if error.reached == Reached::NotSent => return Err(error),
+                // The scheduler knows when; asking it again waits, or fails with the time to wait.
+                ErrorKind::Flood => Duration::ZERO,
+                ErrorKind::Server | ErrorKind::Network | ErrorKind::Timeout => backoff
+                    .next_wait()
+                    .max(error.retry_after.unwrap_or_default()),
+                ErrorKind::Malformed => {
+                    malformed += 1;
+                    if malformed >= MALFORMED_TRIES {
+                        return Err(error);
+                    }
+                    backoff.next_wait()
+                }
+                _ => return Err(error),
+            };
+            if ask.deadline.remaining() <= wait {
+                return Err(error);
+            }
+            log::debug!("{error}; again in {wait:?}");
+            before = Some(error);
+            self.0.clock.sleep(wait).await;
+        }
+    }
+
+    async fn once<T: DeserializeOwned>(
+        &self,
+        ask: &Ask,
+        call: &Call,
+        request: &Value,
+    ) -> Result<T, ApiError> {
+        let permit = self.0.scheduler.permit(ask, call).await?;
+        let request = self
+            .with_key(self.0.transport.api.post(self.0.api_url.call(call.name)))
+            .header(CONTENT_TYPE, "application/json")
+            .body(request.to_string());
+        let answer = self.exchange(call.name, ask.deadline, request).await;
+        permit.finish(verdict(&answer));
+        answer
+    }
+
+    /// Sends one request and reads its JSON answer, within [`ANSWER`] and the deadline.
+    pub(super) async fn exchange<T: DeserializeOwned>(
+        &self,
+        call: &'static str,
+        deadline: Deadline,
+        request: RequestBuilder,
+    ) -> Result<T, ApiError> {
+        let work = async {
+            let mut response = self.send(call, request).await?;
+            let head = AnswerHead::of(&response);
+            let limit = if head.status < 300 {
+                ANSWER_BYTES
+            } else {
+                PAGE_BYTES
+            };
+            let body = transport::read_body(call, &mut response, limit).await?;
+            match body {
+                Read::Cut(_) if head.status < 300 => {
+                    let what = format!("an answer of more than {ANSWER_BYTES} bytes");
+                    Err(classify::malformed(call, &what))
+                }
+                body => classify::json(call, head.as_head(), &body.into_bytes()),
+            }
+        };
+        let answer = deadline.capped(ANSWER).run(work).await;
+        answer
+            .unwrap_or_else(|| {
+                let detail = "no complete answer in time";
+                Err(ApiError::new(
+                    ErrorKind::Timeout,
+                    call,
+                    Reached::Unknown,
+                    detail,
+                ))
+            })
+            .map_err(|error| self.redacted(error))
+    }
+
+    /// Sends one request and waits for the head of its answer, however long that takes.
+    pub(super) async fn send(
+        &self,
+        call: &'static str,
+        request: RequestBuilder,
+    ) -> Result<Response, ApiError> {
+        request
+            .send()
+            .await
+            .map_err(|error| transport::wire_error(call, error))
+    }
+
+    /// Takes the key out of what a server may have echoed.
+    pub(super) fn redacted(&self, mut error: ApiError) -> ApiError {
+        let key = self.0.key.expose();
+        if error.detail.contains(key) {
+            error.detail = error.detail.replace(key, "…").into();
+        }
+        error
+    }
+}
+
+/// The head of an answer, kept while its body is read.
+pub(super) struct AnswerHead {
+    pub(super) status: u16,
+    pub(super) content_type: String,
+    retry_after: Option<Duration>,
+}
+
+impl AnswerHead {
+    #[cfg(test)]
+    pub(super) fn new(status: u16) -> Self {
+        Self {
+            status,
+            content_type: String::new(),
+            retry_after: None,
+        }
+    }
+
+    pub(super) fn of(response: &Response) -> Self {
+        let headers = response.headers();
+        Self {
+            status: response.status().as_u16(),
+            content_type: header_text(headers.get(CONTENT_TYPE)),
+            retry_after: classify::retry_after(&header_text(headers.get(RETRY_AFTER))),
+        }
+    }
+
+    pub(super) fn as_head(&self) -> Head {
+        Head {
+            status: self.status,
+            retry_after: self.retry_after,
+        }
+    }
+}
+
+/// What the scheduler must know about how a call ended.
+pub(super) fn verdict<T>(outcome: &Result<T, ApiError>) -> Verdict {
+    let Err(error) = outcome else {
+        return Verdict::Answered;
+    };
+    match error.kind {
+        ErrorKind::Flood => Verdict::Flooded {
+            retry_after: error.retry_after,
+        },
+        ErrorKind::IpBanned => Verdict::Banned,
+        ErrorKind::OwnerLocked => Verdict::OwnerLocked,
+        ErrorKind::Maintenance => Verdict::Maintenance,
+        // Answers all the same, if none that says what became of the call.
+        ErrorKind::Server | ErrorKind::Malformed => Verdict::Answered,
+        _ => match error.reached {
+            Reached::Answered => Verdict::Answered,
+            Reached::Unknown => Verdict::Lost,
+            Reached::NotSent => Verdict::NotSent,
+        },
+    }
+}

@@ -1,0 +1,190 @@
+//! Bytes of a file: a ranged GET on a download link (API reference 7.3).
+//!
+//! Promises: not one byte is handed out before status, `Content-Range`, total and length agree with
+//! what was asked for; then exactly the range's bytes come, or an error. The key never goes here.
+//! Never knows tokens' ages, caches or readers; connections are the caller's to limit.
+use super::classify;
+use super::client::{AnswerHead, Client};
+use super::error::{ApiError, ErrorKind, Reached};
+use super::text::header_text;
+use super::transport::{self, PAGE_BYTES};
+use super::types::DownloadLink;
+use crate::util::deadline::Deadline;
+use bytes::Bytes;
+use reqwest::Response;
+use reqwest::header::{
+    CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, LOCATION,
+    RANGE,
+};
+use std::ops::Range;
+
+/// How the exchange is called in errors.
+const CALL: &str = "download";
+
+/// The bytes of one range as they arrive. Dropping it closes the connection, unless all came.
+pub struct Body {
+    response: Response,
+    left: u64,
+}
+
+impl Client {
+    /// Asks for `range` of a file of `size` bytes and checks the answer's head. Not scheduled: the
+    /// service's call rates do not apply to downloads, its connection limit does (API reference 3).
+    ///
+    /// Errors: [`ErrorKind::LinkExpired`] when a new link may help, [`ErrorKind::WrongBytes`] when
+    /// the answer is another content than asked for, [`ErrorKind::Network`] and
+    /// [`ErrorKind::Timeout`] as they say, and the pages of API reference 7.3.
+    pub async fn download(
+        &self,
+        link: &DownloadLink,
+        range: Range<u64>,
+        size: u64,
+        deadline: Deadline,
+    ) -> Result<Body, ApiError> {
+        if range.is_empty() || range.end > size {
+            let detail = format!("bytes {range:?} of {size}");
+            return Err(ApiError::new(
+                ErrorKind::BadRequest,
+                CALL,
+                Reached::NotSent,
+                detail,
+            ));
+        }
+        let url = self.api_url().download(CALL, &link.0)?;
+        let asked = format!("bytes={}-{}", range.start, range.end - 1);
+        let request = self.transport().data.get(url).header(RANGE, asked);
+        let work = async {
+            let response = self.send(CALL, request).await?;
+            admit(response, &range, size).await
+        };
+        deadline.run(work).await.unwrap_or_else(|| {
+            let detail = "no answer in time";
+            Err(ApiError::new(
+                ErrorKind::Timeout,
+                CALL,
+                Reached::Unknown,
+                detail,
+            ))
+        })
+    }
+}
+
+impl Body {
+    /// The next bytes, `None` after the last. Exactly the range's length comes in all: a connection
+    /// that is cut, reset or silent until `deadline` is [`ErrorKind::Network`], never a short end.
+    pub async fn next(&mut self, deadline: Deadline) -> Result<Option<Bytes>, ApiError> {
+        let lost =
+            |detail: String| ApiError::new(ErrorKind::Network, CALL, Reached::Answered, detail);
+        while self.left > 0 {
+            let left = self.left;
+            let Some(chunk) = deadline.run(self.response.chunk()).await else {
+                return Err(lost(format!("silence with {left} bytes to come")));
+            };
+            let chunk = chunk
+                .map_err(|error| lost(transport::wire_error(CALL, error).detail.into()))?
+                .ok_or_else(|| lost(format!("the answer ended {left} bytes early")))?;
+            let got = chunk.len() as u64;
+            if got > left {
+                let detail = "more bytes than were asked for";
+                return Err(wrong(detail));
+            }
+            self.left -= got;
+            if got > 0 {
+                return Ok(Some(chunk));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Bytes still to come.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Body({} bytes left)", self.left)
+    }
+}
+
+async fn admit(mut response: Response, range: &Range<u64>, size: u64) -> Result<Body, ApiError> {
+    let head = AnswerHead::of(&response);
+    let headers = response.headers();
+    let length = range.end - range.start;
+    match head.status {
+        206 => check_partial(headers, range, size)?,
+        200 if !is_page(&head, headers) => check_whole(headers, range, size)?,
+        _ => {
+            let location = header_text(headers.get(LOCATION));
+            let page = transport::read_body(CALL, &mut response, PAGE_BYTES).await;
+            let page = page.map(transport::Read::into_bytes).unwrap_or_default();
+            return Err(classify::download_page(
+                CALL,
+                head.as_head(),
+                &location,
+                &page,
+            ));
+        }
+    }
+    Ok(Body {
+        response,
+        left: length,
+    })
+}
+
+/// A page of the site instead of a file: files are always sent with a disposition (API reference
+/// 7.3), also those that are HTML themselves.
+fn is_page(head: &AnswerHead, headers: &HeaderMap) -> bool {
+    head.content_type.starts_with("text/html") && !headers.contains_key(CONTENT_DISPOSITION)
+}
+
+fn check_partial(headers: &HeaderMap, range: &Range<u64>, size: u64) -> Result<(), ApiError> {
+    check_plain(headers)?;
+    let given = header_text(headers.get(CONTENT_RANGE));
+    let asked = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+    if given != asked {
+        return Err(wrong(&format!("asked for {asked}, got {given:?}")));
+    }
+    match content_length(headers)? {
+        Some(length) if length != range.end - range.start => Err(wrong(&format!(
+            "asked for {asked}, got {length} bytes of it"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn check_whole(headers: &HeaderMap, range: &Range<u64>, size: u64) -> Result<(), ApiError> {
+    check_plain(headers)?;
+    if *range != (0..size) {
+        return Err(wrong("the whole file instead of a part of it"));
+    }
+    match content_length(headers)? {
+        Some(length) if length == size => Ok(()),
+        Some(length) => Err(wrong(&format!("{length} bytes instead of {size}"))),
+        None => Err(wrong("a whole file without its length")),
+    }
+}
+
+/// Encoded bytes are not the file's bytes; nothing was asked to be encoded.
+fn check_plain(headers: &HeaderMap) -> Result<(), ApiError> {
+    match header_text(headers.get(CONTENT_ENCODING)).as_str() {
+        "" | "identity" => Ok(()),
+        other => Err(wrong(&format!("encoded as {other}"))),
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+    match headers.get(CONTENT_LENGTH) {
+        None => Ok(None),
+        Some(value) => header_text(Some(value))
+            .parse()
+            .map(Some)
+            .map_err(|_| wrong("a length that is no number")),
+    }
+}
+
+fn wrong(detail: &str) -> ApiError {
+    let detail = super::text::one_line(detail);
+    ApiError::new(ErrorKind::WrongBytes, CALL, Reached::Answered, detail)
+}

@@ -1,0 +1,330 @@
+//! JSON as the service writes it, read leniently: numbers as numbers or strings, flags in five
+//! spellings, lists that are missing or null (API reference 1, 2.1 and 5).
+//!
+//! Promises: no byte string makes it panic; a scalar of the wrong shape is "not given" and the call
+//! decides whether it can do without; a list of the wrong shape is an error, never an empty list.
+//! Never knows HTTP, nor what a call means.
+use serde::de::{
+    Deserialize, DeserializeOwned, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use std::borrow::Cow;
+use std::fmt;
+
+/// Reads `body` as a `T`. When strict JSON fails, once more with lone backslashes repaired: a file
+/// name with a backslash has made the service send such text (API reference 2.1).
+pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(body).or_else(|strict| match repair_backslashes(body) {
+        Cow::Owned(repaired) => serde_json::from_slice(&repaired).map_err(|_| strict),
+        Cow::Borrowed(_) => Err(strict),
+    })
+}
+
+/// Doubles each backslash inside a string that starts no valid escape. `\"` before a `,`, `}` or
+/// `]` is taken as a backslash that ends its string: no name may hold a quotation mark.
+fn repair_backslashes(body: &[u8]) -> Cow<'_, [u8]> {
+    if !body.contains(&b'\\') {
+        return Cow::Borrowed(body);
+    }
+    let mut out = Vec::with_capacity(body.len() + 16);
+    let mut in_string = false;
+    let mut at = 0;
+    while let Some(&byte) = body.get(at) {
+        out.push(byte);
+        at += 1;
+        if byte == b'"' {
+            in_string = !in_string;
+        }
+        if byte != b'\\' || !in_string {
+            continue;
+        }
+        let rest = &body[at..];
+        let escape_len = match rest.first() {
+            Some(b'"') if ends_a_value(&rest[1..]) => 0,
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 1,
+            Some(b'u') if rest.len() > 4 && rest[1..5].iter().all(u8::is_ascii_hexdigit) => 5,
+            _ => 0,
+        };
+        if escape_len == 0 {
+            out.push(b'\\');
+        } else {
+            out.extend_from_slice(&rest[..escape_len]);
+            at += escape_len;
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Whether a string that ended right before `rest` would be a whole value.
+fn ends_a_value(rest: &[u8]) -> bool {
+    rest.iter()
+        .find(|byte| !byte.is_ascii_whitespace())
+        .is_some_and(|byte| matches!(byte, b',' | b'}' | b']'))
+}
+
+/// One value that should be a number, a flag or a text. Anything may be in its place.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Scalar {
+    /// Missing, null, or neither number, flag nor text.
+    #[default]
+    None,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number; what does not fit is `None`.
+    Int(i128),
+    /// A text.
+    Text(String),
+}
+
+impl Scalar {
+    /// A number, written as one or as a text.
+    pub fn u64(&self) -> Option<u64> {
+        u64::try_from(self.int()?).ok()
+    }
+
+    /// A number that may be negative, written as one or as a text.
+    pub fn i64(&self) -> Option<i64> {
+        i64::try_from(self.int()?).ok()
+    }
+
+    /// A flag: 1, "1" or true; everything else, also a missing one, is false.
+    pub fn flag(&self) -> bool {
+        match self {
+            Self::Bool(set) => *set,
+            _ => self.int().is_some_and(|number| number != 0),
+        }
+    }
+
+    /// A text; a number is given in digits.
+    pub fn text(self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Int(number) => Some(number.to_string()),
+            Self::None | Self::Bool(_) => None,
+        }
+    }
+
+    /// A text with something in it.
+    pub fn filled(self) -> Option<Box<str>> {
+        self.text()
+            .filter(|text| !text.is_empty())
+            .map(String::into_boxed_str)
+    }
+
+    /// A decimal number of `unit`s, as `user/info` gives credits: `"12.5"` of 10^9 = 12.5·10^9.
+    pub fn scaled(&self, unit: u64) -> Option<u64> {
+        match self {
+            Self::Int(number) => u64::try_from(*number).ok()?.checked_mul(unit),
+            Self::Text(text) => scale(text.trim(), unit),
+            Self::None | Self::Bool(_) => None,
+        }
+    }
+
+    fn int(&self) -> Option<i128> {
+        match self {
+            Self::Int(number) => Some(*number),
+            Self::Text(text) => text.trim().parse().ok(),
+            Self::None | Self::Bool(_) => None,
+        }
+    }
+}
+
+/// `digits[.digits]` times `unit`, without going through floating point.
+fn scale(text: &str, unit: u64) -> Option<u64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let mut total = u128::from(whole.parse::<u64>().ok()?) * u128::from(unit);
+    let mut place = u128::from(unit);
+    for digit in part.chars() {
+        place /= 10;
+        total += u128::from(digit.to_digit(10)?) * place;
+    }
+    u64::try_from(total).ok()
+}
+
+struct ScalarVisitor;
+
+impl<'de> Visitor<'de> for ScalarVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Scalar, E> {
+        Ok(Scalar::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Scalar, E> {
+        Ok(Scalar::Int(value.into()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Scalar, E> {
+        Ok(Scalar::Int(value.into()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Scalar, E> {
+        // Kept in its own digits: whoever wants a fraction scales it, a whole one reads as a number.
+        let text = format!("{value}");
+        Ok(text
+            .parse()
+            .map_or_else(|_| Scalar::Text(text), Scalar::Int))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Scalar, E> {
+        Ok(Scalar::Text(value.to_owned()))
+    }
+
+    fn visit_string<E: Error>(self, value: String) -> Result<Scalar, E> {
+        Ok(Scalar::Text(value))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Scalar, E> {
+        Ok(Scalar::None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Scalar::None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Scalar::None)
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+/// A list that may be missing or null; both are empty, and told apart from a list by `given`.
+#[derive(Debug, Clone)]
+pub struct List<T> {
+    /// Whether the field was there at all, be it null.
+    pub given: bool,
+    /// What it holds.
+    pub items: Vec<T>,
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self {
+            given: false,
+            items: Vec::new(),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let items = Option::<Vec<T>>::deserialize(deserializer)?;
+        Ok(Self {
+            given: true,
+            items: items.unwrap_or_default(),
+        })
+    }
+}
+
+/// What every answer may carry (API reference 2.1). Other fields are skipped.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct Envelope {
+    /// `OK` or `KO`; some successes carry none.
+    pub status: Scalar,
+    /// Why it failed; empty or absent on success.
+    pub message: Scalar,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Probe {
+        n: Scalar,
+        list: List<Scalar>,
+    }
+
+    fn probe(text: &str) -> Probe {
+        from_json(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn numbers_flags_and_texts_in_every_spelling() {
+        assert_eq!(probe(r#"{"n":12}"#).n.u64(), Some(12));
+        assert_eq!(
+            probe(r#"{"n":"300000000000"}"#).n.u64(),
+            Some(300_000_000_000)
+        );
+        assert_eq!(probe(r#"{"n":1.0}"#).n.u64(), Some(1));
+        assert_eq!(probe(r#"{"n":-5}"#).n.i64(), Some(-5));
+        assert_eq!(probe(r#"{"n":-5}"#).n.u64(), None);
+        assert_eq!(probe(r#"{"n":1e300}"#).n.u64(), None);
+        for unset in ["null", "0", "\"0\"", "\"\"", "false", "[1]", "{\"a\":1}"] {
+            assert!(!probe(&format!("{{\"n\":{unset}}}")).n.flag(), "{unset}");
+        }
+        for set in ["1", "\"1\"", "true"] {
+            assert!(probe(&format!("{{\"n\":{set}}}")).n.flag(), "{set}");
+        }
+        assert_eq!(probe(r#"{"n":7}"#).n.text().as_deref(), Some("7"));
+        assert_eq!(
+            probe(r#"{"n":"12.5"}"#).n.scaled(1_000_000_000),
+            Some(12_500_000_000)
+        );
+        assert_eq!(
+            probe(r#"{"n":12.5}"#).n.scaled(1_000_000_000),
+            Some(12_500_000_000)
+        );
+        assert_eq!(probe(r#"{"n":3}"#).n.scaled(10), Some(30));
+        assert_eq!(probe(r#"{"n":"-1.5"}"#).n.scaled(10), None);
+    }
+
+    #[test]
+    fn lists_may_be_missing_or_null_but_not_something_else() {
+        assert!(!probe("{}").list.given);
+        assert!(probe(r#"{"list":null}"#).list.given);
+        assert_eq!(probe(r#"{"list":[1,"2"]}"#).list.items.len(), 2);
+        assert!(from_json::<Probe>(br#"{"list":{"0":1}}"#).is_err());
+        assert!(from_json::<Probe>(br#"{"list":"x"}"#).is_err());
+    }
+
+    #[test]
+    fn lone_backslashes_are_repaired_and_sound_ones_kept() {
+        for (sent, name) in [
+            (r#"{"n":"a\b\x.txt"}"#, "a\u{8}\\x.txt"),
+            (r#"{"n":"a\","list":[]}"#, "a\\"),
+            (r#"{"n":"\u00e9\q"}"#, "é\\q"),
+            (r#"{"n":"\\ \" \/ \q"}"#, "\\ \" / \\q"),
+            (r#"{"n":"\u12"}"#, "\\u12"),
+        ] {
+            assert_eq!(probe(sent).n.text().as_deref(), Some(name), "{sent}");
+        }
+        assert!(from_json::<Probe>(br#"{"n":"a"#).is_err());
+        assert!(from_json::<Probe>(b"<html>\\</html>").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = from_json::<Probe>(&bytes);
+            let _ = from_json::<Envelope>(&bytes);
+        }
+
+        #[test]
+        fn no_nearly_json_panics(text in r#"[\[\]{}"\\:,a-u0-9.eE+ -]{0,60}"#) {
+            let _ = from_json::<Probe>(text.as_bytes());
+            let _ = repair_backslashes(text.as_bytes());
+        }
+
+        #[test]
+        fn repair_leaves_valid_json_as_it_is(name in "\\PC{0,20}") {
+            // A name's quotation mark is the one thing the repair reads differently.
+            let name = name.replace('"', "");
+            let sent = serde_json::to_vec(&serde_json::json!({ "n": name, "list": [name] })).unwrap();
+            prop_assert_eq!(&*repair_backslashes(&sent), &sent[..]);
+        }
+    }
+}

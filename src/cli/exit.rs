@@ -1,0 +1,74 @@
+//! Exit codes, and the one line that explains them.
+//!
+//! | code | `fichierfs` | `mount.fichierfs`, as mount(8) has it |
+//! |---|---|---|
+//! | 0 | done | done |
+//! | 1 | failed | the options or arguments are wrong |
+//! | 2 | the options or arguments are wrong | the system failed us |
+//! | 32 | - | the mount failed |
+use crate::config::ConfigError;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Something failed.
+pub const FAILURE: u8 = 1;
+/// What was typed makes no sense.
+pub const USAGE: u8 = 2;
+
+/// What mount(8) wants to hear.
+pub mod mount8 {
+    /// The options or arguments are wrong.
+    pub const USAGE: u8 = 1;
+    /// The system failed us: no process, no pipe.
+    pub const SYSTEM: u8 = 2;
+    /// The mount failed.
+    pub const MOUNT: u8 = 32;
+}
+
+/// A command that failed: why, and what the caller's shell is told.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub code: u8,
+    /// Why; `None` when that was said already.
+    pub why: Option<anyhow::Error>,
+}
+
+impl Failure {
+    /// A failure of this code that was explained already.
+    pub fn explained(code: u8) -> Self {
+        Self { code, why: None }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(why: E) -> Self {
+        let why = why.into();
+        let usage = why
+            .downcast_ref::<ConfigError>()
+            .is_some_and(ConfigError::is_usage);
+        Self {
+            code: if usage { USAGE } else { FAILURE },
+            why: Some(why),
+        }
+    }
+}
+
+/// Tells a failure in one line and gives the code for the shell.
+pub fn report(name: &str, result: Result<ExitCode, Failure>) -> ExitCode {
+    result.unwrap_or_else(|failure| {
+        tell(name, &failure);
+        ExitCode::from(failure.code)
+    })
+}
+
+/// Tells a failure in one line, if that was not done.
+pub fn tell(name: &str, failure: &Failure) {
+    if let Some(why) = &failure.why {
+        // An error text of some library may hold line breaks.
+        let chain = format!("{why:#}");
+        let words: Vec<&str> = chain.split_whitespace().collect();
+        // Where there is no standard error, nobody can be told.
+        let _ = writeln!(io::stderr(), "{name}: {}", words.join(" "));
+    }
+}

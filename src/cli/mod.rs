@@ -1,0 +1,174 @@
+//! The command line: what a person types, and what a person is told.
+//!
+//! Promises: every failure is one line on standard error that says what failed, on what and what
+//! to do, with an exit code of [`exit`]; no input makes the program panic. The parts below never
+//! print; this module prints nothing but for them.
+pub mod account;
+pub mod exit;
+pub mod helper;
+pub mod login;
+pub mod mount;
+pub mod reference;
+mod service;
+pub mod umount;
+
+use crate::logging::{self, Role, Verbosity};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use exit::Failure;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// What stands below the help of `mount`.
+const AFTER_HELP: &str = "\
+The options below the headings can also be given with -o (-o cache_size=20GB), in the environment \
+(FICHIERFS_CACHE_SIZE=20GB) and in the config file (cache-size = \"20GB\"). The command line goes \
+first, then -o, the environment, the account's table in the config file, its top level.";
+
+/// Mounts a 1fichier.com account as an ordinary drive.
+#[derive(Debug, Parser)]
+#[command(
+    name = "fichierfs",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = false
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Tell more; twice: tell all
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Tell errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show an account in a folder
+    Mount(Box<mount::Args>),
+    /// Take a mount away and wait until its process has ended
+    Umount(umount::Args),
+    /// Ask for an account's API key, check it and keep it
+    Login(login::Args),
+    /// Show an account's kind, space and subscription
+    Account(account::Args),
+}
+
+/// Runs the program with the arguments it was called with.
+pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_else(|| "fichierfs".into());
+    let arguments: Vec<OsString> = arguments.collect();
+    if helper::is_called(&name) {
+        return helper::main(arguments);
+    }
+    match parse(&arguments) {
+        Ok(cli) => exit::report("fichierfs", run(cli, &arguments)),
+        Err(err) => refuse(&err),
+    }
+}
+
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let with_name = [OsString::from("fichierfs")]
+        .into_iter()
+        .chain(arguments.iter().cloned());
+    let matches = declaration().try_get_matches_from(with_name)?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// Runs one command. `arguments` are the ones it came from, to start the program again with.
+fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, Failure> {
+    let verbosity = Verbosity {
+        verbose: cli.verbose,
+        quiet: cli.quiet,
+    };
+    if let Command::Mount(args) = cli.command {
+        return mount::run(*args, verbosity, arguments);
+    }
+    logging::init(verbosity, Role::Command);
+    match cli.command {
+        Command::Mount(_) => Ok(ExitCode::SUCCESS),
+        Command::Umount(args) => umount::run(&args),
+        Command::Login(args) => login::run(args),
+        Command::Account(args) => account::run(args),
+    }
+}
+
+/// The whole command line's declaration, for help texts and the reference.
+pub fn declaration() -> clap::Command {
+    Cli::command().mut_subcommand("mount", |mount| mount.after_help(AFTER_HELP))
+}
+
+/// Tells what clap has to tell: help where it was asked for, else one line.
+fn refuse(err: &clap::Error) -> ExitCode {
+    if !err.use_stderr() {
+        // Help or the version. A reader that has gone (`| head`) is none of our troubles.
+        let _ = write!(io::stdout(), "{}", err.render());
+        return ExitCode::SUCCESS;
+    }
+    let _ = writeln!(io::stderr(), "fichierfs: {}", one_line(err));
+    ExitCode::from(exit::USAGE)
+}
+
+/// Clap's message without the usage it adds, in one line.
+pub(crate) fn one_line(err: &clap::Error) -> String {
+    let rendered = err.render().to_string();
+    let said = rendered
+        .split("\n\nUsage:")
+        .next()
+        .unwrap_or_default()
+        .split("\n\nFor more information")
+        .next()
+        .unwrap_or_default();
+    let words: Vec<&str> = said.split_whitespace().collect();
+    let said = words.join(" ");
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    format!("{} (see: fichierfs --help)", said.trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_declaration_is_sound() {
+        declaration().debug_assert();
+    }
+
+    #[test]
+    fn refusals_fit_in_one_line() {
+        for (arguments, says) in [
+            (vec!["mount", "--frobnicate", "/x"], "--frobnicate"),
+            (vec!["mount"], "MOUNTPOINT"),
+            (vec!["mount", "--cache-size", "lots", "/x"], "20GB"),
+            (vec!["dance"], "dance"),
+            (vec![], "subcommand"),
+            (vec!["-v", "-q", "account"], "quiet"),
+        ] {
+            let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+            let line = one_line(&parse(&arguments).unwrap_err());
+            assert!(line.contains(says), "{arguments:?}: {line}");
+            assert!(!line.contains('\n') && !line.contains("Usage"), "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_command_line_panics(
+            arguments in proptest::collection::vec("(mount|umount|-o|--|-v|--[a-z-]{0,9}|.{0,9})", 0..6)
+        ) {
+            let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+            if let Err(err) = parse(&arguments) {
+                prop_assert!(!one_line(&err).contains('\n'));
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `fichierfs mount`: checks everything that can be checked beforehand, then mounts, in the
+//! background unless told otherwise.
+use super::exit::Failure;
+use crate::config::{self, MountOptions, Surroundings, Terms};
+use crate::logging::{self, Role, Verbosity};
+use crate::mount::background::{self, Outcome, Ready};
+use crate::mount::{self, check};
+use crate::util::clock::Clock;
+use anyhow::Context;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// The switch that makes this process the one in the background.
+const DETACHED: &str = "--detached";
+
+/// The name of the log file in the account's state folder.
+const LOG_FILE: &str = "log";
+
+/// Arguments of `mount`.
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch")]
+pub struct Args {
+    /// The empty folder the account shall appear in
+    pub mountpoint: PathBuf,
+
+    /// Stay in the foreground and log to standard error; otherwise the command returns as soon as
+    /// the mount answers, and the log goes to STATE/ACCOUNT/log
+    #[arg(short, long)]
+    pub foreground: bool,
+
+    /// Mount options, separated by commas: ro, rw, noexec, the options below by name, and those
+    /// of mount(8) that concern fstab (_netdev, nofail, x-systemd…)
+    #[arg(short = 'o', value_name = "OPTIONS", action = clap::ArgAction::Append)]
+    pub options: Vec<String>,
+
+    /// All other options.
+    #[command(flatten)]
+    pub given: MountOptions,
+
+    /// Pass over unknown `-o` options (`mount -s`).
+    #[arg(long, hide = true)]
+    pub sloppy: bool,
+
+    /// Check everything, but do not mount (`mount -f`).
+    #[arg(long, hide = true)]
+    pub fake: bool,
+
+    /// This process is the one in the background.
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// Mounts. `arguments` are the program's own, for the process in the background.
+pub fn run(args: Args, verbosity: Verbosity, arguments: &[OsString]) -> Result<ExitCode, Failure> {
+    if args.foreground || args.fake || args.detached {
+        return serve(args, verbosity);
+    }
+    match start_background(arguments)? {
+        Outcome::Ready => Ok(ExitCode::SUCCESS),
+        Outcome::Ended(0) => Err(anyhow::anyhow!("the mount ended at once").into()),
+        Outcome::Ended(code) => Err(Failure::explained(code)),
+        Outcome::Broken(why) => Err(anyhow::anyhow!(why).into()),
+    }
+}
+
+/// Starts this program again, in the background.
+pub(super) fn start_background(arguments: &[OsString]) -> io::Result<Outcome> {
+    let mut command = Command::new(own_program()?);
+    // Switches are known only after the subcommand; values before it never are `mount`.
+    let at = arguments
+        .iter()
+        .position(|argument| argument == "mount")
+        .map_or(arguments.len(), |at| at + 1);
+    command
+        .args(&arguments[..at])
+        .arg(DETACHED)
+        .args(&arguments[at..]);
+    background::launch(command, background::START_LIMIT, |line| {
+        // The terminal may be gone; the mount goes on.
+        let _ = writeln!(io::stderr(), "{line}");
+    })
+}
+
+/// The program to start again. Its file may have been replaced since it was started.
+fn own_program() -> io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    if path.exists() {
+        Ok(path)
+    } else {
+        Ok(Path::new("/proc/self/exe").to_owned())
+    }
+}
+
+/// Mounts in this process and serves until the end.
+fn serve(args: Args, verbosity: Verbosity) -> Result<ExitCode, Failure> {
+    let (mut ready, role) = if args.detached {
+        (Ready::background()?, Role::Background)
+    } else {
+        (Ready::foreground(), Role::Foreground)
+    };
+    logging::init(verbosity, role);
+    let around = Surroundings::of_process()?;
+    let terms = Terms {
+        root: around.root,
+        sloppy: args.sloppy,
+    };
+    let mut config =
+        config::Mount::resolve(args.given, &args.options, terms, &args.mountpoint, &around)?;
+    check::machine(config.allow_other)?;
+    let own_state = config.account.own_state_dir();
+    config.mountpoint = check::mountpoint(
+        &args.mountpoint,
+        &[&own_state, &config.own_cache_dir()],
+        Clock::from_env(),
+    )?;
+    config.make_folders()?;
+    if around.root && config.uid != 0 && !config.allow_other {
+        log::warn!("only root can use this mount, because allow-other is not set");
+    }
+    if args.fake {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let log = own_state.join(LOG_FILE);
+    ready
+        .log_to(&log)
+        .with_context(|| format!("cannot write the log file {}", log.display()))?;
+    log::info!(
+        "fichierfs {}: account {}, mountpoint {}, key from {}",
+        env!("CARGO_PKG_VERSION"),
+        config.account.name,
+        config.mountpoint.display(),
+        config.key.origin
+    );
+    let served = mount::run(config, ready);
+    if let (Err(err), Role::Background) = (&served, role) {
+        // The terminal may have gone; the log remembers.
+        logging::stop_relay();
+        log::error!("{err:#}");
+    }
+    Ok(served?)
+}

@@ -1,0 +1,101 @@
+//! What `login` and `account` ask the service when no mount can be asked.
+use crate::api::scheduler::{BudgetError, BudgetFile, Fingerprint, Scheduler};
+use crate::api::{
+    ApiError, Ask, Client, Dated, ErrorKind, FolderId, Priority, Reached, Requester, UserInfo,
+};
+use crate::config::Account;
+use crate::secret::ApiKey;
+use crate::util::clock::Clock;
+use crate::util::deadline::Deadline;
+use std::time::Duration;
+
+/// How long the service may take. A person waits.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What could be learned about a key.
+#[derive(Debug)]
+pub(super) enum Checked {
+    /// The service knows the account, and says this.
+    Account(UserInfo),
+    /// The service accepts the key, but may not be asked about the account yet.
+    Accepted,
+}
+
+/// Asks for the account's figures; an answer younger than 6 minutes is not asked for again.
+/// With it, its age.
+pub(super) fn user_info(account: &Account, key: &ApiKey) -> anyhow::Result<(UserInfo, Duration)> {
+    with_client(account, key, async |client, clock| {
+        let Dated { at, value } = client.user_info(&ask(clock)).await?;
+        Ok((value, clock.unix().saturating_sub(at)))
+    })
+}
+
+/// Checks whether the service accepts a key.
+pub(super) fn check(account: &Account, key: &ApiKey) -> anyhow::Result<Checked> {
+    with_client(account, key, async |client, clock| {
+        match client.user_info(&ask(clock)).await {
+            Ok(info) => Ok(Checked::Account(info.value)),
+            // It was asked within the last 6 minutes, without success. A listing tells as much.
+            Err(err) if err.kind == ErrorKind::Timeout && err.reached == Reached::NotSent => {
+                client.list_folder(&ask(clock), FolderId::ROOT).await?;
+                Ok(Checked::Accepted)
+            }
+            Err(err) => Err(err),
+        }
+    })
+}
+
+/// Whether an error means that another process on this machine has the account in use.
+pub(super) fn is_held(err: &anyhow::Error) -> bool {
+    matches!(
+        err.downcast_ref::<BudgetError>(),
+        Some(BudgetError::Held(_))
+    )
+}
+
+fn ask(clock: Clock) -> Ask {
+    Ask::new(
+        Priority::Wanted,
+        Deadline::within(clock, LIMIT),
+        Requester(std::process::id()),
+    )
+}
+
+/// Runs `work` with a client that holds the account's lock and budget.
+fn with_client<T>(
+    account: &Account,
+    key: &ApiKey,
+    work: impl AsyncFnOnce(&Client, Clock) -> Result<T, ApiError>,
+) -> anyhow::Result<T> {
+    account.make_folders()?;
+    let budget = BudgetFile::open(&account.budget_dir(), &Fingerprint::of(key))?;
+    let clock = Clock::from_env();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let scheduler = Scheduler::new(clock, account.rates(), Some(budget));
+        let client = Client::new(
+            account.client_settings(key.clone(), clock),
+            scheduler.clone(),
+        )?;
+        let answer = work(&client, clock).await;
+        // What the next process must know to keep the service's limits; a failure to keep it
+        // must not hide the answer.
+        if let Err(err) = scheduler.flush().await {
+            log::warn!("the account's call budget could not be kept: {err}");
+        }
+        answer.map_err(told)
+    })
+}
+
+/// A failed call with what can be done about it.
+fn told(err: ApiError) -> anyhow::Error {
+    match err.retry_after {
+        Some(span) => {
+            let wait = Duration::from_secs(span.as_secs() + 1);
+            anyhow::anyhow!("{err}; try again in {}", humantime::format_duration(wait))
+        }
+        None => err.into(),
+    }
+}

@@ -1,0 +1,105 @@
+//! `fichierfs umount`: takes a mount of ours away and waits until its process has ended.
+use super::exit::Failure;
+use crate::config::{Account, AccountName, AccountOptions, Surroundings};
+use crate::control::{Client, place};
+use crate::mount::kernel::{self, MountError, Way};
+use crate::mount::mountinfo::{self, Entry};
+use crate::mount::users;
+use anyhow::{Context, anyhow, bail};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the process may take to end: what is still to be sent to the account goes first.
+const END_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// Arguments of `umount`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where the account is mounted
+    pub mountpoint: PathBuf,
+
+    /// Take the mount away even while programs use it, and do not wait for its process
+    #[arg(short = 'z', long)]
+    pub lazy: bool,
+}
+
+/// Unmounts.
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let mountpoint = mountinfo::canonical(&args.mountpoint)
+        .with_context(|| format!("cannot look at {}", args.mountpoint.display()))?;
+    let entry = ours(&mountpoint)?;
+    if args.lazy {
+        kernel::unmount(&mountpoint, Way::Lazy)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let server = entry
+        .account()
+        .and_then(|name| server_of(name, &mountpoint));
+    kernel::unmount(&mountpoint, Way::Whole).map_err(|err| explain(err, &args.mountpoint))?;
+    if let Some((pid, client)) = server {
+        wait_for_end(pid, client)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The mount at `mountpoint`, if it is one of ours.
+fn ours(mountpoint: &Path) -> anyhow::Result<Entry> {
+    match mountinfo::top_at(mountpoint)? {
+        Some(entry) if entry.is_ours() => Ok(entry),
+        Some(entry) => bail!(
+            "{} is no mount of fichierfs but of {}; use umount(8)",
+            mountpoint.display(),
+            entry.fs_type
+        ),
+        None => bail!("nothing is mounted at {}", mountpoint.display()),
+    }
+}
+
+/// The process that serves the mount, if it can be asked. It may run for another user, or be dead.
+fn server_of(account: &str, mountpoint: &Path) -> Option<(u32, Client)> {
+    let account: AccountName = account.parse().ok()?;
+    let options = AccountOptions {
+        account: Some(account),
+        ..AccountOptions::default()
+    };
+    let account = Account::resolve(options, &Surroundings::of_process().ok()?).ok()?;
+    let mut client = Client::connect(&place::of(&account))?;
+    let pong = client.ping().ok()?;
+    (pong.mountpoint == mountpoint.to_string_lossy()).then_some((pong.pid, client))
+}
+
+fn wait_for_end(pid: u32, client: Client) -> anyhow::Result<()> {
+    // The process may have ended already: then there is nobody to ask, and nothing to wait for.
+    let Ok(end) = client.watch_end() else {
+        return Ok(());
+    };
+    if end.wait(END_LIMIT)? {
+        return Ok(());
+    }
+    bail!(
+        "unmounted, but its process {pid} still has changes to send to the account; leave it to \
+         finish"
+    );
+}
+
+/// What keeps the mount busy, and what to do about it.
+fn explain(err: MountError, given: &Path) -> anyhow::Error {
+    let MountError::Busy { mountpoint } = err else {
+        return err.into();
+    };
+    let users: Vec<String> = users::of(&mountpoint)
+        .iter()
+        .map(|user| format!("{} ({})", user.name, user.pid))
+        .collect();
+    let by = if users.is_empty() {
+        String::new()
+    } else {
+        format!(" by {}", users.join(", "))
+    };
+    anyhow!(
+        "{} is in use{by}; close what uses it, or run: fichierfs umount --lazy {}",
+        given.display(),
+        given.display()
+    )
+}

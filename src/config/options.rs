@@ -1,0 +1,133 @@
+//! The options: their names, values, help and defaults, declared once.
+//!
+//! The same declaration reads all four sources - the config file, the environment, `-o` and the
+//! command line (see [`super::layers`]) - and the reference in `docs/configuration.md` is printed
+//! from it, so that no source can know an option the others do not.
+use super::values::{self, AccountName, AccountPath, ProxyUrl, Umask};
+use crate::api::ApiUrl;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Call starts per second: what another client has proved for years under the limit of 3 (API
+/// reference 3).
+pub const DEFAULT_RATE: f64 = 2.5;
+
+/// Bytes of file contents kept on disk: a film's worth of heads, tails and recent reads, small
+/// beside the disks of today.
+pub const DEFAULT_CACHE_SIZE: u64 = 10 << 30;
+
+/// Bytes of file contents kept in memory: a few streams with their read-ahead.
+pub const DEFAULT_MEMORY: u64 = 256 << 20;
+
+/// Least bytes of memory: one stream's window and a little.
+pub const LEAST_MEMORY: u64 = 16 << 20;
+
+/// How old a listing may be before it is asked for again. The service allows one listing per
+/// folder in 30 s; changes made elsewhere are rare.
+pub const DEFAULT_DIR_CACHE_TIME: Duration = Duration::from_secs(5 * 60);
+
+/// Least age: the service's own limit per folder (API reference 3).
+pub const LEAST_DIR_CACHE_TIME: Duration = Duration::from_secs(30);
+
+/// What every command needs that speaks with the account.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct AccountOptions {
+    /// Name of the account: the stored login, the [account.NAME] table of the config file and
+    /// the mount's own state all go by it [default: default]
+    #[arg(long, value_name = "NAME", help_heading = "Account")]
+    pub account: Option<AccountName>,
+
+    /// File that holds the API key; must not be readable by others. Without it the key is taken
+    /// from FICHIERFS_API_KEY, the systemd credential `fichierfs-api-key`, the config file or
+    /// the stored login, in this order
+    #[arg(long, value_name = "FILE", help_heading = "Account")]
+    pub api_key_file: Option<PathBuf>,
+
+    /// Address of the service's API; plain http only on this machine (for tests)
+    /// [default: the service's own]
+    #[arg(long, value_name = "URL", value_parser = ApiUrl::parse, help_heading = "Account")]
+    pub api_url: Option<ApiUrl>,
+
+    /// File with PEM certificates to trust besides the system's own
+    #[arg(long, value_name = "FILE", help_heading = "Account")]
+    pub ca_cert: Option<PathBuf>,
+
+    /// HTTP proxy for all connections, http://HOST:PORT; else HTTPS_PROXY is followed
+    #[arg(long, value_name = "URL", help_heading = "Account")]
+    pub proxy: Option<ProxyUrl>,
+
+    /// Calls per second at most; the service locks accounts that exceed 3 [default: 2.5]
+    #[arg(long, value_name = "CALLS", value_parser = values::rate, help_heading = "Account")]
+    pub rate: Option<f64>,
+
+    /// Folder for what must survive a restart: the tree, pending changes, the log
+    /// [default: $XDG_STATE_HOME/fichierfs; as root /var/lib/fichierfs]
+    #[arg(long, value_name = "DIR", help_heading = "Account")]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// What a mount needs besides.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct MountOptions {
+    /// The account's options.
+    #[command(flatten)]
+    pub account: AccountOptions,
+
+    /// Folder of the account to show at the mountpoint [default: /]
+    #[arg(long, value_name = "PATH", help_heading = "Mount")]
+    pub root: Option<AccountPath>,
+
+    /// Allow no changes
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = values::switch,
+          help_heading = "Mount")]
+    pub read_only: Option<bool>,
+
+    /// Let other users in too, as permissions allow. Unless root mounts, this wants the line
+    /// `user_allow_other` in /etc/fuse.conf
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = values::switch,
+          help_heading = "Mount")]
+    pub allow_other: Option<bool>,
+
+    /// Owner of all files, a name or a number [default: who mounts]
+    #[arg(long, value_name = "USER", value_parser = values::user, help_heading = "Mount")]
+    pub uid: Option<u32>,
+
+    /// Group of all files, a name or a number [default: the group of who mounts]
+    #[arg(long, value_name = "GROUP", value_parser = values::group, help_heading = "Mount")]
+    pub gid: Option<u32>,
+
+    /// Permission bits to take away, octal [default: 022]
+    #[arg(long, value_name = "OCTAL", help_heading = "Mount")]
+    pub umask: Option<Umask>,
+
+    /// Folder for contents that may be thrown away at any time
+    /// [default: $XDG_CACHE_HOME/fichierfs; as root /var/cache/fichierfs]
+    #[arg(long, value_name = "DIR", help_heading = "Caches")]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Contents kept on disk at most; 0 keeps none [default: 10GiB]
+    #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Caches")]
+    pub cache_size: Option<u64>,
+
+    /// Contents kept in memory at most, at least 16MiB [default: 256MiB]
+    #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Caches")]
+    pub memory: Option<u64>,
+
+    /// How long changes made elsewhere may go unseen, at least 30s [default: 5m]
+    #[arg(long, value_name = "SPAN", value_parser = values::span, help_heading = "Caches")]
+    pub dir_cache_time: Option<Duration>,
+
+    /// Forbid running programs from the mount (also `-o noexec`)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = values::switch,
+          help_heading = "Mount", hide = true)]
+    pub noexec: Option<bool>,
+
+    /// Never ask for access times to be kept (also `-o noatime`); they never are
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = values::switch,
+          help_heading = "Mount", hide = true)]
+    pub noatime: Option<bool>,
+}

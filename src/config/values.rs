@@ -1,0 +1,279 @@
+//! The values options take, as types that can only hold what makes sense.
+//!
+//! Promises: a value that parsed is usable; an error says in one line what would be.
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Characters of an account's name at most: it becomes a file name and a mount's source.
+const ACCOUNT_NAME_CHARS: usize = 64;
+
+/// The name an account is configured under. It ends up in file names and in the mount table, so
+/// it holds only `a-z 0-9 . _ -` and starts with a letter or digit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AccountName(Box<str>);
+
+impl AccountName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for AccountName {
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
+impl fmt::Display for AccountName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for AccountName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let sound = (1..=ACCOUNT_NAME_CHARS).contains(&text.len())
+            && text
+                .bytes()
+                .all(|b| plain(b) || matches!(b, b'.' | b'_' | b'-'))
+            && text.bytes().next().is_some_and(plain);
+        if !sound {
+            return Err(format!(
+                "an account's name has 1 to {ACCOUNT_NAME_CHARS} characters a-z 0-9 . _ - and \
+                 starts with a letter or digit"
+            ));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+/// A proxy's URL. It may hold a password, so it is not printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProxyUrl(Box<str>);
+
+impl ProxyUrl {
+    /// The URL, for the HTTP client alone.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProxyUrl(…)")
+    }
+}
+
+impl FromStr for ProxyUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let host = text
+            .strip_prefix("http://")
+            .or_else(|| text.strip_prefix("https://"))
+            .filter(|rest| !rest.trim_start_matches('/').is_empty());
+        if host.is_none() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err("a proxy is given as http://HOST:PORT or https://HOST:PORT".into());
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+/// A folder of the account as a path from its root: `/` or `/a/b`, never with `.` or `..`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountPath(Box<str>);
+
+impl AccountPath {
+    /// The path, starting with `/`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The names on the way from the root.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/').filter(|name| !name.is_empty())
+    }
+}
+
+impl Default for AccountPath {
+    fn default() -> Self {
+        Self("/".into())
+    }
+}
+
+impl FromStr for AccountPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names: Vec<&str> = text
+            .split('/')
+            .filter(|name| !matches!(*name, "" | "."))
+            .collect();
+        if names.contains(&"..") || text.contains('\0') {
+            return Err("a folder is given from the account's root, without `..`".into());
+        }
+        Ok(Self(format!("/{}", names.join("/")).into()))
+    }
+}
+
+/// Permission bits taken away from what the mount shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Umask(pub u16);
+
+impl FromStr for Umask {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        u16::from_str_radix(text, 8)
+            .ok()
+            .filter(|bits| *bits <= 0o777 && text.bytes().all(|b| b.is_ascii_digit()))
+            .map(Self)
+            .ok_or_else(|| "a umask is an octal number from 000 to 777, e.g. 022".into())
+    }
+}
+
+/// Parses a switch.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("a switch takes true or false".into()),
+    }
+}
+
+/// Parses an amount of bytes: `512 MiB`, `20GB`, `1073741824`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    text.parse::<bytesize::ByteSize>()
+        .map(|size| size.as_u64())
+        .map_err(|_| "a size is a number with a unit, e.g. 512MiB or 20GB".into())
+}
+
+/// Longest span an option takes: a year. Longer ones are typing errors, and sums of them with a
+/// point of time must not overflow.
+const LONGEST_SPAN: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Parses a span of time: `90s`, `5m`, `1h 30m`, or a number of seconds.
+pub(super) fn span(text: &str) -> Result<Duration, String> {
+    let plain = text.parse::<u64>().ok().map(Duration::from_secs);
+    plain
+        .or_else(|| humantime::parse_duration(text).ok())
+        .filter(|span| *span <= LONGEST_SPAN)
+        .ok_or_else(|| "a span is a number with a unit, e.g. 90s, 5m or 1h, at most a year".into())
+}
+
+/// Starts per second at least: below, a folder would take longer than any program waits.
+const SLOWEST_RATE: f64 = 0.1;
+
+/// Starts per second at most: the service allows 3 (API reference 3).
+const FASTEST_RATE: f64 = 3.0;
+
+/// Parses a rate of calls.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|rate| (SLOWEST_RATE..=FASTEST_RATE).contains(rate))
+        .ok_or_else(|| {
+            format!("a rate is a number of calls per second from {SLOWEST_RATE} to {FASTEST_RATE}")
+        })
+}
+
+/// Parses a user: a number or a name this machine knows.
+pub(super) fn user(text: &str) -> Result<u32, String> {
+    if let Ok(uid) = text.parse() {
+        return Ok(uid);
+    }
+    match nix::unistd::User::from_name(text) {
+        Ok(Some(user)) => Ok(user.uid.as_raw()),
+        _ => Err("no such user; give a name this machine knows or a number".into()),
+    }
+}
+
+/// Parses a group: a number or a name this machine knows.
+pub(super) fn group(text: &str) -> Result<u32, String> {
+    if let Ok(gid) = text.parse() {
+        return Ok(gid);
+    }
+    match nix::unistd::Group::from_name(text) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        _ => Err("no such group; give a name this machine knows or a number".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn account_names_cannot_leave_their_folder() {
+        for good in ["default", "work-2", "a.b_c", "0"] {
+            assert_eq!(good.parse::<AccountName>().unwrap().as_str(), good);
+        }
+        let long = "a".repeat(65);
+        for bad in [
+            "", ".", "..", "../x", "a/b", "A", "a,b", "a\nb", "-a", "é", &long,
+        ] {
+            assert!(bad.parse::<AccountName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_spans_rates_and_masks_have_units_and_bounds() {
+        assert_eq!(size("20GB"), Ok(20_000_000_000));
+        assert_eq!(size("512 MiB"), Ok(512 << 20));
+        assert_eq!(size("4096"), Ok(4096));
+        assert!(size("-1").is_err() && size("lots").is_err());
+        assert_eq!(span("300"), Ok(Duration::from_secs(300)));
+        assert_eq!(span("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert!(span("1000000h").is_err() && span("5 fortnights").is_err());
+        assert_eq!(rate("2.5"), Ok(2.5));
+        for bad in ["0", "3.1", "NaN", "inf", "fast"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+        assert_eq!("022".parse(), Ok(Umask(0o022)));
+        for bad in ["", "8", "1000", "+22", "0o22"] {
+            assert!(bad.parse::<Umask>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn users_and_groups_are_numbers_or_known_names() {
+        assert_eq!(user("0"), Ok(0));
+        assert_eq!(user("root"), Ok(0));
+        assert_eq!(group("root"), Ok(0));
+        assert!(user("no such user").is_err() && group("no such group").is_err());
+        assert!(user("-1").is_err());
+    }
+
+    #[test]
+    fn proxies_are_urls_and_are_not_printed() {
+        let proxy: ProxyUrl = "http://me:secret@proxy:3128".parse().unwrap();
+        assert!(!format!("{proxy:?}").contains("secret"));
+        for bad in ["", "proxy:3128", "socks5://x", "http://", "http://a b"] {
+            assert!(bad.parse::<ProxyUrl>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_account_path_is_always_absolute_and_never_climbs(text in "[a./\u{e9} ]{0,20}") {
+            if let Ok(path) = text.parse::<AccountPath>() {
+                prop_assert!(path.as_str().starts_with('/'));
+                prop_assert!(!path.as_str().contains("//"));
+                prop_assert!(path.components().all(|name| name != "." && name != ".."));
+                prop_assert_eq!(path.as_str().parse::<AccountPath>(), Ok(path.clone()));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_a_parser_panic(text in ".{0,40}") {
+            let _ = (size(&text), span(&text), rate(&text), text.parse::<Umask>());
+            let _ = (text.parse::<AccountName>(), text.parse::<ProxyUrl>());
+        }
+    }
+}

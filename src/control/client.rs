@@ -1,0 +1,133 @@
+//! A command's end of the socket. Blocking: a command has nothing else to do meanwhile.
+use super::place::ShortPath;
+use super::{Answer, LONGEST_ANSWER, Pong, Request};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long a mount may take to say who it is; it need not ask anybody.
+const PING_LIMIT: Duration = Duration::from_secs(5);
+
+/// A connection to a running mount.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+/// Why a mount could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The connection failed.
+    #[error("the running mount does not answer: {0}")]
+    Connection(#[from] io::Error),
+    /// It answered something else than was asked for.
+    #[error("the running mount's answer makes no sense; it may be of another version")]
+    Malformed,
+    /// It answered that it cannot.
+    #[error("the running mount says: {0}")]
+    Refused(String),
+}
+
+impl Client {
+    /// Connects to the first of `places` where somebody listens; `None` when nobody does.
+    pub fn connect(places: &[PathBuf]) -> Option<Self> {
+        places.iter().find_map(|place| {
+            let short = ShortPath::of(place).ok()?;
+            let stream = UnixStream::connect(short.path()).ok()?;
+            Some(Self {
+                stream: BufReader::new(stream),
+            })
+        })
+    }
+
+    /// Asks who serves the mount.
+    pub fn ping(&mut self) -> Result<Pong, AskError> {
+        match self.ask(&Request::Ping, PING_LIMIT)? {
+            Answer::Pong(pong) => Ok(pong),
+            _ => Err(AskError::Malformed),
+        }
+    }
+
+    /// Asks and waits at most `limit` for the answer. An [`Answer::Error`] comes as
+    /// [`AskError::Refused`].
+    pub fn ask(&mut self, request: &Request, limit: Duration) -> Result<Answer, AskError> {
+        self.send(request)?;
+        let stream = self.stream.get_ref();
+        stream.set_read_timeout(Some(limit))?;
+        let mut line = Vec::new();
+        (&mut self.stream)
+            .take(LONGEST_ANSWER as u64)
+            .read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        match serde_json::from_slice(&line) {
+            Ok(Answer::Error { message }) => Err(AskError::Refused(message)),
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(AskError::Malformed),
+        }
+    }
+
+    /// Asks to be told when the mount's process has ended; the rest is [`End::wait`].
+    pub fn watch_end(mut self) -> Result<End, AskError> {
+        self.send(&Request::Wait)?;
+        Ok(End {
+            stream: self.stream,
+        })
+    }
+
+    fn send(&mut self, request: &Request) -> Result<(), AskError> {
+        let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
+        line.push(b'\n');
+        let stream = self.stream.get_mut();
+        stream.set_write_timeout(Some(PING_LIMIT))?;
+        stream.write_all(&line)?;
+        Ok(())
+    }
+}
+
+/// A connection that ends with the mount's process.
+#[derive(Debug)]
+pub struct End {
+    stream: BufReader<UnixStream>,
+}
+
+impl End {
+    /// Waits at most `limit`; whether the process has ended.
+    pub fn wait(mut self, limit: Duration) -> Result<bool, AskError> {
+        let start = Instant::now();
+        let mut said = Vec::new();
+        loop {
+            let Some(left) = limit.checked_sub(start.elapsed()).filter(|l| !l.is_zero()) else {
+                return Ok(false);
+            };
+            self.stream.get_ref().set_read_timeout(Some(left))?;
+            match self.stream.fill_buf() {
+                Ok([]) if said.is_empty() => return Ok(true),
+                Ok([]) => return Err(refusal(&said)),
+                Ok(bytes) => {
+                    // An answer means that we were not taken among those who wait.
+                    said.extend_from_slice(bytes);
+                    let length = bytes.len();
+                    self.stream.consume(length);
+                    if said.ends_with(b"\n") || said.len() > LONGEST_ANSWER {
+                        return Err(refusal(&said));
+                    }
+                }
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                // A process that was killed resets its connections.
+                Err(err) if err.kind() == io::ErrorKind::ConnectionReset => return Ok(true),
+                Err(err) => return Err(err.into()),
+            }
+        }
+    }
+}
+
+fn refusal(said: &[u8]) -> AskError {
+    match serde_json::from_slice(said) {
+        Ok(Answer::Error { message }) => AskError::Refused(message),
+        _ => AskError::Malformed,
+    }
+}

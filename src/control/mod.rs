@@ -1,0 +1,79 @@
+//! The mount's socket: commands ask a running mount instead of the service.
+//!
+//! One request per line, one answer per line, both JSON; several may follow each other on one
+//! connection. This module knows the protocol and the socket; what the answers are, the assembly
+//! says through [`Answers`]. Only the mount's own user and root are heard.
+pub mod client;
+pub mod place;
+pub mod server;
+
+pub use client::Client;
+pub use server::{Answers, Server};
+
+use crate::api::UserInfo;
+use serde::{Deserialize, Serialize};
+
+/// What a command may ask. New ones are added; a mount that does not know one says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// Who are you?
+    Ping,
+    /// What does the service say of the account?
+    Account,
+    /// No answer: the connection ends when the mount's process does. The server sees to this one
+    /// itself.
+    Wait,
+}
+
+/// What a mount answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Answer {
+    /// To [`Request::Ping`].
+    Pong(Pong),
+    /// To [`Request::Account`].
+    Account(AccountAnswer),
+    /// To a request that cannot be answered.
+    Error {
+        /// Why, in a sentence for people.
+        message: String,
+    },
+}
+
+/// Who serves a mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong {
+    /// The process.
+    pub pid: u32,
+    /// The account's name.
+    pub account: String,
+    /// Where it is mounted; bytes that are no UTF-8 are replaced.
+    pub mountpoint: String,
+    /// The program's version.
+    pub version: String,
+}
+
+/// What the service said of the account, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountAnswer {
+    /// What it said.
+    pub info: UserInfo,
+    /// Seconds since it said so.
+    pub age_seconds: u64,
+}
+
+impl Answer {
+    /// An error with this message.
+    pub fn error(message: impl Into<String>) -> Self {
+        Self::Error {
+            message: message.into(),
+        }
+    }
+}
+
+/// Bytes of a request's line at most: requests are a word and perhaps a path.
+pub const LONGEST_REQUEST: usize = 8 * 1024;
+
+/// Bytes of an answer's line at most, so that a command cannot be made to fill memory.
+pub const LONGEST_ANSWER: usize = 1 << 20;

@@ -1,0 +1,16 @@
+//! Assembles the parts, runs the session, ends it cleanly.
+//!
+//! [`serve`](run) is the assembly. Around it: what must be right beforehand ([`check`]), the kernel's
+//! side of a mount ([`kernel`], [`mountinfo`], [`stale`]), a process in the background
+//! ([`background`]), [`signals`], and who keeps a mount busy ([`users`]).
+pub mod background;
+pub mod check;
+mod fusermount;
+pub mod kernel;
+pub mod mountinfo;
+mod serve;
+pub mod signals;
+pub mod stale;
+pub mod users;
+
+pub use serve::run;

@@ -1,0 +1,322 @@
+//! One mount from its configuration to its end: makes the parts, hands them to each other, runs
+//! the session, takes everything down in order.
+//!
+//! Promises: nothing is mounted before the account has answered; when this returns nothing is
+//! mounted any more and the account's call budget is on disk.
+use super::background::Ready;
+use super::kernel::{self, Attached};
+use super::signals::{Signal, Signals};
+use crate::api::scheduler::{BudgetError, BudgetFile, Fingerprint, Scheduler};
+use crate::api::{self, Ask, Client, Priority, Requester};
+use crate::config;
+use crate::control::{self, AccountAnswer, Answer, Pong, Request};
+use crate::fs::{Fs, FsSettings, Ownership, Session};
+use crate::read::{ReadSettings, Reader};
+use crate::tree::{Caller, Ino, Tree, TreeSettings, resolve_root};
+use crate::util::clock::Clock;
+use crate::util::deadline::Deadline;
+use anyhow::{Context, anyhow, bail};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::{self, Runtime};
+
+/// How long the account may take to answer at the start: one silence after a flood (30 s) and the
+/// calls behind it, and still within what the parent of a background mount waits.
+const FIRST_ANSWERS: Duration = Duration::from_secs(45);
+
+/// How long a read may take: two silences after a flood, or a handful of broken connections.
+const READ_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long programs that still use the mount are served after it was told to end. Reading only:
+/// nothing of theirs can be lost.
+const LAST_SERVICE: Duration = Duration::from_secs(3);
+
+/// How long tasks may take to notice the end.
+const LAST_TASKS: Duration = Duration::from_secs(1);
+
+/// Threads for network and timers at least: one may be busy decrypting.
+const FEWEST_THREADS: usize = 2;
+
+/// Mounts and serves until the end; `ready` is told when the mountpoint answers.
+pub fn run(config: config::Mount, mut ready: Ready) -> anyhow::Result<ExitCode> {
+    api::install_crypto();
+    let runtime = threads()?;
+    let result = runtime.block_on(serve(config, &mut ready, runtime.handle().clone()));
+    runtime.shutdown_timeout(LAST_TASKS);
+    result
+}
+
+fn threads() -> anyhow::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(FEWEST_THREADS, usize::from);
+    runtime::Builder::new_multi_thread()
+        .worker_threads(cores.max(FEWEST_THREADS))
+        .thread_name("worker")
+        .enable_all()
+        .build()
+        .context("cannot start threads")
+}
+
+async fn serve(
+    config: config::Mount,
+    ready: &mut Ready,
+    runtime: runtime::Handle,
+) -> anyhow::Result<ExitCode> {
+    let clock = Clock::from_env();
+    let mut signals = Signals::new().context("cannot take signals")?;
+    let client = connect(&config, clock)?;
+    let parts = tokio::select! {
+        parts = first_answers(&config, &client, clock, &runtime) => parts?,
+        _ = signals.next() => bail!("ended before the account had answered"),
+    };
+    let Parts { tree, reader } = parts;
+    let attached = attach(&config)?;
+    // From here on every way out takes the mount along.
+    let mounted = Mounted {
+        attached: &attached,
+    };
+    let settings = fs_settings(&config);
+    let fs = Fs::new(
+        tree.clone(),
+        reader.clone(),
+        clock,
+        runtime.clone(),
+        settings,
+    );
+    let device = attached
+        .session_fd()
+        .context("cannot hand on the FUSE device")?;
+    let mut session = Session::start(fs, device, config.allow_other)
+        .context("the kernel did not accept the session")?;
+    listen(&config, &client, clock);
+    ready.now()?;
+    log::info!(
+        "mounted account {} at {}",
+        config.account.name,
+        config.mountpoint.display()
+    );
+
+    let outcome = loop {
+        tokio::select! {
+            ended = session.ended() => break ended.context("the session broke"),
+            signal = signals.next() => match signal {
+                Signal::Stop => {
+                    ready.stopping();
+                    break end(&attached, &mut session, &mut signals, clock).await;
+                }
+                Signal::StopNow => break Ok(()),
+                Signal::Refresh => look_again(&tree, clock),
+                Signal::Report => report(&client, &reader),
+            },
+        }
+    };
+    drop(mounted);
+    if let Err(error) = client.scheduler().flush().await {
+        log::warn!("the call budget could not be saved: {error}");
+    }
+    outcome.map(|()| {
+        log::info!("unmounted {}", config.mountpoint.display());
+        ExitCode::SUCCESS
+    })
+}
+
+/// What needs the account's answers before it can exist.
+struct Parts {
+    tree: Tree,
+    reader: Reader,
+}
+
+/// Takes the account's lock and prepares the client; no call is made.
+fn connect(config: &config::Mount, clock: Clock) -> anyhow::Result<Client> {
+    let account = &config.account;
+    let fingerprint = Fingerprint::of(&config.key.key);
+    let budget =
+        BudgetFile::open(&account.budget_dir(), &fingerprint).map_err(|error| match error {
+            BudgetError::Held(held) => anyhow!(
+                "the account is in use by {held}; it may be mounted already: look at `findmnt -t \
+             fuse.fichierfs`, end that mount with `fichierfs umount`"
+            ),
+            other @ BudgetError::Io { .. } => {
+                anyhow!(other).context("cannot keep the account's call budget")
+            }
+        })?;
+    let scheduler = Scheduler::new(clock, account.rates(), Some(budget));
+    Ok(Client::new(
+        account.client_settings(config.key.key.clone(), clock),
+        scheduler,
+    )?)
+}
+
+/// Asks who the account is: a wrong key, a free account or a missing network is told here, before
+/// anything is mounted. An answer not older than six minutes will do, also of another process.
+async fn first_answers(
+    config: &config::Mount,
+    client: &Client,
+    clock: Clock,
+    runtime: &runtime::Handle,
+) -> anyhow::Result<Parts> {
+    let deadline = Deadline::within(clock, FIRST_ANSWERS);
+    let ask = Ask::new(Priority::Wanted, deadline, Requester::SELF);
+    let info = client.user_info(&ask).await?.value;
+    if !info.offer.is_paid() {
+        bail!(
+            "the account {} is a free one; the service's API needs a paid one (Access, Premium or GOLD)",
+            info.email
+        );
+    }
+    let root = resolve_root(client, Path::new(config.root.as_str()), deadline).await?;
+    let settings = TreeSettings {
+        root,
+        dir_cache_time: config.dir_cache_time,
+        ..TreeSettings::default()
+    };
+    let tree = Tree::new(client.clone(), clock, settings, runtime.clone());
+    tree.know_space(&info);
+    // Asked for already: whoever looks first need not wait for it, and nobody waits here, since a
+    // mount that comes back within 30 s may have to let that time pass first.
+    drop(tree.children(
+        Ino::ROOT,
+        Caller {
+            requester: Requester::SELF,
+            deadline,
+        },
+    ));
+    let reading = ReadSettings {
+        memory: config.memory,
+        connections: ReadSettings::CONNECTIONS,
+    };
+    let reader = Reader::new(client.clone(), clock, reading, runtime.clone());
+    Ok(Parts { tree, reader })
+}
+
+fn attach(config: &config::Mount) -> anyhow::Result<Attached> {
+    let options = kernel::Options {
+        account: config.account.name.clone(),
+        // This version changes nothing, whatever was asked for.
+        read_only: true,
+        allow_other: config.allow_other,
+        noexec: config.noexec,
+        noatime: config.noatime,
+    };
+    Ok(kernel::attach(&config.mountpoint, &options)?)
+}
+
+fn fs_settings(config: &config::Mount) -> FsSettings {
+    FsSettings {
+        ownership: Ownership {
+            uid: config.uid,
+            gid: config.gid,
+            umask: config.umask.0,
+            read_only: true,
+        },
+        mounted_by: nix::unistd::geteuid().as_raw(),
+        read_timeout: READ_LIMIT,
+    }
+}
+
+/// Detaches what was attached, on every way out.
+struct Mounted<'a> {
+    attached: &'a Attached,
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.attached.detach() {
+            log::error!("{error}");
+        }
+    }
+}
+
+/// Takes the mount out of the tree and serves those who still use it for a moment.
+async fn end(
+    attached: &Attached,
+    session: &mut Session,
+    signals: &mut Signals,
+    clock: Clock,
+) -> anyhow::Result<()> {
+    attached.detach()?;
+    tokio::select! {
+        ended = clock.timeout(LAST_SERVICE, session.ended()) => {
+            if let Some(ended) = ended {
+                return ended.context("the session broke");
+            }
+            log::info!("programs still use the mount; they are left without it");
+        }
+        _ = signals.next() => {}
+    }
+    Ok(())
+}
+
+/// Looks at the root again, as far as the service allows; other folders follow when they are used.
+fn look_again(tree: &Tree, clock: Clock) {
+    let deadline = Deadline::within(clock, FIRST_ANSWERS);
+    drop(tree.refresh(
+        Ino::ROOT,
+        Caller {
+            requester: Requester::SELF,
+            deadline,
+        },
+    ));
+}
+
+fn report(client: &Client, reader: &Reader) {
+    log::info!("calls: {:?}", client.scheduler().snapshot());
+    log::info!("reading: {:?}", reader.snapshot());
+}
+
+/// Opens the socket commands ask at, until the runtime ends: whoever waits for the end of the mount
+/// hears it by the socket closing, so nothing may be left to do by then. A mount without it works; commands then say that they
+/// cannot reach it.
+fn listen(config: &config::Mount, client: &Client, clock: Clock) {
+    let places = control::place::of(&config.account);
+    let server = match control::Server::bind(&places) {
+        Ok(server) => server,
+        Err(error) => {
+            log::warn!("no control socket: {error}");
+            return;
+        }
+    };
+    let answers = Arc::new(Control {
+        client: client.clone(),
+        clock,
+        pong: Pong {
+            pid: std::process::id(),
+            account: config.account.name.to_string(),
+            mountpoint: config.mountpoint.to_string_lossy().into_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+    });
+    tokio::spawn(async move {
+        if let Err(error) = server.serve(answers).await {
+            log::warn!("control socket: {error}");
+        }
+    });
+}
+
+/// What a running mount answers to commands.
+struct Control {
+    client: Client,
+    clock: Clock,
+    pong: Pong,
+}
+
+impl control::Answers for Control {
+    async fn answer(&self, request: Request) -> Answer {
+        match request {
+            Request::Ping => Answer::Pong(self.pong.clone()),
+            Request::Account => {
+                let deadline = Deadline::within(self.clock, FIRST_ANSWERS);
+                let ask = Ask::new(Priority::Wanted, deadline, Requester::SELF);
+                match self.client.user_info(&ask).await {
+                    Ok(info) => Answer::Account(AccountAnswer {
+                        age_seconds: self.clock.unix().saturating_sub(info.at).as_secs(),
+                        info: info.value,
+                    }),
+                    Err(error) => Answer::error(error.to_string()),
+                }
+            }
+            Request::Wait => Answer::error("answered by the socket itself"),
+        }
+    }
+}

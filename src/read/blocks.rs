@@ -1,0 +1,496 @@
+//! The memory of the mount: contents in blocks, one bounded store for all files.
+//!
+//! Promises: never holds more than its budget plus what streams are filling at this moment; what it
+//! gives is exactly what was put in at that offset. A content never changes under its id, so nothing
+//! here is ever stale. Knows nothing of handles, streams or the network.
+//!
+//! A block is [`BLOCK`] bytes of one file, aligned. It is filled front to back by one stream, from
+//! whatever offset that stream began at, and is readable byte by byte while it fills: a run of
+//! chunks as they came from the connection. When the stream leaves the block the run is copied into
+//! one piece, so that a later read is a slice and the connection's buffers are free again.
+use crate::api::FileId;
+use crate::util::sync::lock;
+use bytes::{Bytes, BytesMut};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::Mutex;
+
+/// Bytes of a block. The kernel asks for 128 KiB at a time (its read-ahead), so that nearly every
+/// read is a slice of one block; small enough that 200 streams fit into the default memory.
+pub(super) const BLOCK: u64 = 256 * 1024;
+
+/// The bounded store of blocks; see the module.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    budget: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    slots: HashMap<Key, Slot>,
+    /// Slots in the order of their last use; the first goes first. Ticks are unique.
+    order: BTreeMap<u64, Key>,
+    tick: u64,
+    bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    file: FileId,
+    index: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    /// Disjoint in no particular order; two at most in practice.
+    runs: Vec<Run>,
+    tick: u64,
+}
+
+/// Bytes `[start, start + len)` of a block, in the chunks they came in.
+#[derive(Debug)]
+struct Run {
+    start: u64,
+    len: u64,
+    chunks: Vec<Bytes>,
+}
+
+impl Run {
+    fn end(&self) -> u64 {
+        self.start + self.len
+    }
+
+    /// Appends the bytes `range` of the block to `out`; the run must hold them.
+    fn copy(&self, range: Range<u64>, out: &mut BytesMut) {
+        let mut at = self.start;
+        for chunk in &self.chunks {
+            let end = at + chunk.len() as u64;
+            let from = range.start.max(at);
+            let to = range.end.min(end);
+            if from < to {
+                out.extend_from_slice(&chunk[offset(from - at)..offset(to - at)]);
+            }
+            at = end;
+        }
+    }
+}
+
+/// A length within a block as the index type; a block is far below 4 GiB.
+fn offset(of: u64) -> usize {
+    usize::try_from(of).unwrap_or(usize::MAX)
+}
+
+impl Slot {
+    /// The end of what is there from `from` on without a gap (`from` itself when it is missing).
+    fn present_until(&self, from: u64) -> u64 {
+        let mut at = from;
+        while let Some(run) = self
+            .runs
+            .iter()
+            .find(|run| run.start <= at && at < run.end())
+        {
+            at = run.end();
+        }
+        at
+    }
+}
+
+impl Blocks {
+    /// A store that keeps at most `budget` bytes.
+    pub(super) fn new(budget: u64) -> Self {
+        Self {
+            budget,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The bytes `range` of `file` if all of them are here, and nothing else.
+    /// One slice without a copy when they lie in one piece of one block.
+    pub(super) fn get(&self, file: FileId, range: Range<u64>) -> Option<Bytes> {
+        if range.is_empty() {
+            return Some(Bytes::new());
+        }
+        let mut state = lock(&self.state);
+        let mut joined = BytesMut::new();
+        for (index, part) in parts(range.clone()) {
+            let key = Key { file, index };
+            let slot = state.slots.get(&key)?;
+            if slot.present_until(part.start) < part.end {
+                return None;
+            }
+            let whole = part.end - part.start == range.end - range.start;
+            if let (true, Some(piece)) = (whole, one_piece(slot, &part)) {
+                state.touch(key);
+                return Some(piece);
+            }
+            if joined.is_empty() {
+                joined.reserve(offset(range.end - range.start));
+            }
+            let mut at = part.start;
+            while let Some(run) = slot
+                .runs
+                .iter()
+                .find(|run| run.start <= at && at < run.end())
+            {
+                let end = run.end().min(part.end);
+                run.copy(at..end, &mut joined);
+                at = end;
+                if at == part.end {
+                    break;
+                }
+            }
+            state.touch(key);
+        }
+        Some(joined.freeze())
+    }
+
+    /// The first byte of `range` that is not here, `range.end` when all are.
+    pub(super) fn first_missing(&self, file: FileId, range: Range<u64>) -> u64 {
+        let state = lock(&self.state);
+        for (index, part) in parts(range.clone()) {
+            let Some(slot) = state.slots.get(&Key { file, index }) else {
+                return index * BLOCK + part.start;
+            };
+            let until = slot.present_until(part.start);
+            if until < part.end {
+                return index * BLOCK + until;
+            }
+        }
+        range.end
+    }
+
+    /// The first byte of `range` that is here, `range.end` when none is.
+    pub(super) fn first_present(&self, file: FileId, range: Range<u64>) -> u64 {
+        let state = lock(&self.state);
+        for (index, part) in parts(range.clone()) {
+            let Some(slot) = state.slots.get(&Key { file, index }) else {
+                continue;
+            };
+            let starts = slot.runs.iter().filter(|run| run.end() > part.start);
+            let first = starts.map(|run| run.start.max(part.start)).min();
+            if let Some(first) = first.filter(|first| *first < part.end) {
+                return index * BLOCK + first;
+            }
+        }
+        range.end
+    }
+
+    /// Adds a chunk that belongs at `at` of `file`. Chunks of one stream come in order and without
+    /// gaps; a chunk may span blocks.
+    pub(super) fn append(&self, file: FileId, at: u64, chunk: &Bytes) {
+        let mut state = lock(&self.state);
+        for (index, part) in parts(at..at + chunk.len() as u64) {
+            let from = offset(index * BLOCK + part.start - at);
+            let piece = chunk.slice(from..from + offset(part.end - part.start));
+            state.append(Key { file, index }, part.start, &piece);
+        }
+        state.shrink(self.budget);
+    }
+
+    /// Copies the block that holds byte `at` of `file` into one piece, so that reads of it are
+    /// slices and the chunks' buffers are given back. Called when a stream leaves the block.
+    pub(super) fn settle(&self, file: FileId, at: u64) {
+        let key = Key {
+            file,
+            index: at / BLOCK,
+        };
+        // The copy itself is made outside the lock, from cheap clones of the chunks.
+        let runs: Vec<Run> = {
+            let state = lock(&self.state);
+            let Some(slot) = state.slots.get(&key) else {
+                return;
+            };
+            if slot.runs.iter().all(|run| run.chunks.len() == 1) && slot.runs.len() == 1 {
+                return;
+            }
+            let copy = |run: &Run| Run {
+                chunks: run.chunks.clone(),
+                ..*run
+            };
+            slot.runs.iter().map(copy).collect()
+        };
+        let settled = join(runs);
+        let mut state = lock(&self.state);
+        let Some(slot) = state.slots.get_mut(&key) else {
+            return;
+        };
+        // Whoever appended meanwhile settles the block again; never lose its bytes here.
+        let known: u64 = settled.iter().map(|run| run.len).sum();
+        let held: u64 = slot.runs.iter().map(|run| run.len).sum();
+        if settled
+            .iter()
+            .all(|run| slot.present_until(run.start) == run.end())
+        {
+            slot.runs = settled;
+            state.bytes = state.bytes - held + known;
+        }
+    }
+
+    /// Marks what lies wholly before `until` and at most `reach` behind it as read: it goes before
+    /// anything that still waits for its reader. The kernel has it in its page cache by now.
+    pub(super) fn consumed(&self, file: FileId, range: Range<u64>) {
+        let mut state = lock(&self.state);
+        let (first, last) = (range.start.div_ceil(BLOCK), range.end / BLOCK);
+        for index in first..last {
+            state.retire(Key { file, index });
+        }
+    }
+
+    /// Bytes held now.
+    pub(super) fn bytes(&self) -> u64 {
+        lock(&self.state).bytes
+    }
+
+    /// The most it keeps.
+    pub(super) fn budget(&self) -> u64 {
+        self.budget
+    }
+}
+
+/// One piece of a settled block, if `part` lies in it.
+fn one_piece(slot: &Slot, part: &Range<u64>) -> Option<Bytes> {
+    let run = slot
+        .runs
+        .iter()
+        .find(|run| run.start <= part.start && part.end <= run.end())?;
+    let mut at = run.start;
+    for chunk in &run.chunks {
+        let end = at + chunk.len() as u64;
+        if at <= part.start && part.end <= end {
+            return Some(chunk.slice(offset(part.start - at)..offset(part.end - at)));
+        }
+        at = end;
+    }
+    None
+}
+
+/// The runs as few pieces as can be: sorted, overlaps dropped, touching ones joined.
+fn join(mut runs: Vec<Run>) -> Vec<Run> {
+    runs.sort_by_key(|run| run.start);
+    let mut joined: Vec<(u64, BytesMut)> = Vec::new();
+    for run in runs {
+        match joined.last_mut() {
+            Some((start, bytes)) if *start + bytes.len() as u64 >= run.start => {
+                let end = *start + bytes.len() as u64;
+                if run.end() > end {
+                    run.copy(end..run.end(), bytes);
+                }
+            }
+            _ => {
+                let mut bytes = BytesMut::with_capacity(offset(run.len));
+                run.copy(run.start..run.end(), &mut bytes);
+                joined.push((run.start, bytes));
+            }
+        }
+    }
+    joined
+        .into_iter()
+        .map(|(start, bytes)| Run {
+            start,
+            len: bytes.len() as u64,
+            chunks: vec![bytes.freeze()],
+        })
+        .collect()
+}
+
+/// `range` of a file cut at block borders: block index and the part within that block.
+fn parts(range: Range<u64>) -> impl Iterator<Item = (u64, Range<u64>)> {
+    let mut at = range.start;
+    std::iter::from_fn(move || {
+        if at >= range.end {
+            return None;
+        }
+        let index = at / BLOCK;
+        let end = range.end.min((index + 1) * BLOCK);
+        let part = at - index * BLOCK..end - index * BLOCK;
+        at = end;
+        Some((index, part))
+    })
+}
+
+impl State {
+    fn next_tick(&mut self) -> u64 {
+        self.tick += 1;
+        self.tick
+    }
+
+    fn touch(&mut self, key: Key) {
+        let tick = self.next_tick();
+        if let Some(slot) = self.slots.get_mut(&key) {
+            self.order.remove(&slot.tick);
+            slot.tick = tick;
+            self.order.insert(tick, key);
+        }
+    }
+
+    /// Puts a slot at the front of the queue of what goes.
+    fn retire(&mut self, key: Key) {
+        let Some(slot) = self.slots.get_mut(&key) else {
+            return;
+        };
+        let front = self.order.first_key_value().map_or(0, |(tick, _)| *tick);
+        // Ticks start far above zero (see `append`), so there is always room in front.
+        let Some(tick) = front.checked_sub(1) else {
+            return;
+        };
+        self.order.remove(&slot.tick);
+        slot.tick = tick;
+        self.order.insert(tick, key);
+    }
+
+    fn append(&mut self, key: Key, start: u64, piece: &Bytes) {
+        /// Where ticks begin: leaves 2^62 places in front for slots that are retired.
+        const FIRST_TICK: u64 = 1 << 62;
+        self.tick = self.tick.max(FIRST_TICK);
+        let len = piece.len() as u64;
+        let tick = self.next_tick();
+        let slot = self.slots.entry(key).or_insert_with(|| Slot {
+            runs: Vec::new(),
+            tick,
+        });
+        // What is here already is the same: content never changes under an id.
+        let have = slot.present_until(start);
+        if have >= start + len {
+            return;
+        }
+        let fresh = piece.slice(offset(have - start)..);
+        let added = fresh.len() as u64;
+        match slot.runs.iter_mut().find(|run| run.end() == have) {
+            Some(run) => {
+                run.chunks.push(fresh);
+                run.len += added;
+            }
+            None => slot.runs.push(Run {
+                start: have,
+                len: added,
+                chunks: vec![fresh],
+            }),
+        }
+        self.bytes += added;
+        self.order.remove(&slot.tick);
+        slot.tick = tick;
+        self.order.insert(tick, key);
+    }
+
+    /// Drops the longest unused until the budget holds.
+    fn shrink(&mut self, budget: u64) {
+        while self.bytes > budget {
+            let Some((_, key)) = self.order.pop_first() else {
+                return;
+            };
+            if let Some(slot) = self.slots.remove(&key) {
+                self.bytes -= slot.runs.iter().map(|run| run.len).sum::<u64>();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn file(letter: char) -> FileId {
+        FileId::parse(&letter.to_string().repeat(20)).unwrap()
+    }
+
+    /// The byte every test expects at an offset.
+    fn byte(at: u64) -> u8 {
+        u8::try_from((at.wrapping_mul(2_654_435_761) >> 13) & 0xff).unwrap()
+    }
+
+    fn bytes(range: Range<u64>) -> Bytes {
+        range.map(byte).collect::<Vec<_>>().into()
+    }
+
+    #[test]
+    fn a_block_is_readable_while_it_fills() {
+        let blocks = Blocks::new(1 << 20);
+        let a = file('a');
+        blocks.append(a, 100, &bytes(100..200));
+        assert_eq!(blocks.get(a, 100..200), Some(bytes(100..200)));
+        assert_eq!(blocks.get(a, 150..160), Some(bytes(150..160)));
+        assert_eq!(blocks.get(a, 99..101), None);
+        assert_eq!(blocks.get(a, 150..201), None);
+        assert_eq!(blocks.first_missing(a, 150..4000), 200);
+        assert_eq!(blocks.first_missing(a, 0..4000), 0);
+        assert_eq!(blocks.get(file('b'), 100..101), None);
+    }
+
+    #[test]
+    fn a_settled_block_is_one_slice() {
+        let blocks = Blocks::new(4 << 20);
+        let a = file('a');
+        for start in (0..BLOCK).step_by(16 * 1024) {
+            blocks.append(a, start, &bytes(start..start + 16 * 1024));
+        }
+        blocks.settle(a, 0);
+        let first = blocks.get(a, 0..BLOCK / 2).unwrap();
+        let second = blocks.get(a, BLOCK / 2..BLOCK).unwrap();
+        assert_eq!(first.as_ptr().wrapping_add(first.len()), second.as_ptr());
+        assert_eq!(blocks.bytes(), BLOCK);
+    }
+
+    #[test]
+    fn what_was_consumed_goes_first() {
+        let blocks = Blocks::new(3 * BLOCK);
+        let a = file('a');
+        for index in 0..3 {
+            blocks.append(a, index * BLOCK, &bytes(index * BLOCK..(index + 1) * BLOCK));
+        }
+        blocks.consumed(a, BLOCK..2 * BLOCK);
+        blocks.append(a, 3 * BLOCK, &bytes(3 * BLOCK..4 * BLOCK));
+        assert_eq!(blocks.first_missing(a, 0..4 * BLOCK), BLOCK);
+        assert!(blocks.get(a, 2 * BLOCK..4 * BLOCK).is_some());
+    }
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Append(u64, u64),
+        Settle(u64),
+        Consumed(u64, u64),
+        Get(u64, u64),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let at = 0..3 * BLOCK;
+        prop_oneof![
+            3 => (at.clone(), 1..BLOCK).prop_map(|(at, len)| Op::Append(at, len)),
+            1 => at.clone().prop_map(Op::Settle),
+            1 => (at.clone(), 1..BLOCK).prop_map(|(at, len)| Op::Consumed(at, len)),
+            2 => (at, 1..2 * BLOCK).prop_map(|(at, len)| Op::Get(at, len)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Whatever comes in whichever order: bytes are the right ones, the count of bytes is that
+        /// of the slots, the budget holds.
+        #[test]
+        fn never_a_wrong_byte_and_never_over_the_budget(ops in prop::collection::vec(op(), 1..60)) {
+            let blocks = Blocks::new(2 * BLOCK);
+            let a = file('a');
+            for op in ops {
+                match op {
+                    Op::Append(at, len) => blocks.append(a, at, &bytes(at..at + len)),
+                    Op::Settle(at) => blocks.settle(a, at),
+                    Op::Consumed(at, len) => blocks.consumed(a, at..at + len),
+                    Op::Get(at, len) => {
+                        let missing = blocks.first_missing(a, at..at + len);
+                        let got = blocks.get(a, at..at + len);
+                        prop_assert_eq!(got.is_some(), missing == at + len);
+                        if let Some(got) = got {
+                            prop_assert_eq!(got, bytes(at..at + len));
+                        }
+                    }
+                }
+                let state = lock(&blocks.state);
+                let held: u64 = state.slots.values().flat_map(|slot| &slot.runs).map(|run| run.len).sum();
+                prop_assert_eq!(held, state.bytes);
+                prop_assert_eq!(state.order.len(), state.slots.len());
+                prop_assert!(state.bytes <= blocks.budget);
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What reading did so far, for the status.
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters of the whole mount; they only grow.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    /// Bytes asked for by readers.
+    pub(super) asked: AtomicU64,
+    /// Reads answered from memory at once.
+    pub(super) hits: AtomicU64,
+    /// Reads that had to wait.
+    pub(super) waits: AtomicU64,
+    /// Ranges requested from the service.
+    pub(super) ranges: AtomicU64,
+    /// Bytes received from the service.
+    pub(super) fetched: AtomicU64,
+}
+
+impl Counters {
+    /// Adds to a counter. Relaxed: figures for people, nothing is decided by them.
+    pub(super) fn add(counter: &AtomicU64, by: u64) {
+        counter.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Reads a counter.
+    pub(super) fn get(counter: &AtomicU64) -> u64 {
+        counter.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,323 @@
+//! One file being read: which parts are on their way, who waits for what, and what to fetch next.
+//!
+//! Promises: no byte is fetched twice at the same time; whoever waits is told as soon as the last
+//! byte he lacks is there, or why it will not come. Decides, but does not fetch: [`super::stream`]
+//! carries out. Lock order: a file's state, then the blocks.
+use super::blocks::Blocks;
+use super::error::ReadError;
+use super::token::Token;
+use super::window::{Access, SKIP};
+use crate::api::{FileId, FileUrl, Requester};
+use crate::util::clock::Moment;
+use crate::util::sync::lock;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use tokio::sync::oneshot;
+
+/// Bytes a stream that nobody wants any more still reads to its end: finishing leaves the
+/// connection usable for the next range, abandoning it costs a new connection and handshake.
+const FINISH: u64 = 1024 * 1024;
+
+/// A file with at least one handle, or one that was closed a moment ago.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) id: FileId,
+    pub(super) size: u64,
+    pub(super) token: Arc<Token>,
+    blocks: Arc<Blocks>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    streams: Vec<Stream>,
+    waiters: Vec<Waiter>,
+    issued: u64,
+    handles: u64,
+    last_read: Option<Moment>,
+}
+
+/// A span on its way: `[pos, end)` is still to come.
+#[derive(Debug)]
+struct Stream {
+    number: u64,
+    start: u64,
+    pos: u64,
+    end: u64,
+    /// The handle it was started for; `None` once others wait for it too.
+    owner: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    /// From the first byte lacking to the last one asked for.
+    hole: Range<u64>,
+    tell: oneshot::Sender<Result<(), ReadError>>,
+}
+
+/// What a stream is to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fetch {
+    /// Names the stream within its file.
+    pub(super) number: u64,
+    /// Still to come.
+    pub(super) range: Range<u64>,
+}
+
+/// What became of a read's need.
+#[derive(Debug)]
+pub(super) enum Need {
+    /// All is there by now.
+    Present,
+    /// Something is missing: wait for the answer, having started the stream, if one is given.
+    Wait(oneshot::Receiver<Result<(), ReadError>>, Option<Fetch>),
+}
+
+/// Who reads.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    pub(super) handle: u64,
+    pub(super) requester: Requester,
+    pub(super) now: Moment,
+}
+
+impl File {
+    pub(super) fn new(url: &FileUrl, size: u64, token: Arc<Token>, blocks: Arc<Blocks>) -> Self {
+        Self {
+            id: url.id(),
+            size,
+            token,
+            blocks,
+            state: Mutex::default(),
+        }
+    }
+
+    /// A handle was opened.
+    pub(super) fn opened(&self) {
+        lock(&self.state).handles += 1;
+    }
+
+    /// A handle was closed: what it alone wanted is not wanted any more.
+    pub(super) fn closed(&self, handle: u64) {
+        let mut state = lock(&self.state);
+        state.handles = state.handles.saturating_sub(1);
+        state.curb(handle);
+    }
+
+    /// Handles open now.
+    pub(super) fn handles(&self) -> u64 {
+        lock(&self.state).handles
+    }
+
+    /// Whether nobody has it open and nothing is on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        let state = lock(&self.state);
+        state.handles == 0 && state.streams.is_empty()
+    }
+
+    /// When it was last read.
+    pub(super) fn last_read(&self) -> Option<Moment> {
+        lock(&self.state).last_read
+    }
+
+    /// Notes a read; after a seek what was on its way for the handle elsewhere is curbed.
+    pub(super) fn note(&self, who: &Reading, access: &Access) {
+        let mut state = lock(&self.state);
+        state.last_read = Some(who.now);
+        if access.seek {
+            state.curb(who.handle);
+        }
+    }
+
+    /// Arranges for `range`: joins a stream that reaches it soon, else plans one from the first
+    /// missing byte to the window's edge.
+    pub(super) fn need(&self, range: &Range<u64>, edge: u64, who: &Reading) -> Need {
+        let mut state = lock(&self.state);
+        let hole = self.blocks.first_missing(self.id, range.clone());
+        if hole >= range.end {
+            return Need::Present;
+        }
+        let (tell, told) = oneshot::channel();
+        state.waiters.push(Waiter {
+            hole: hole..range.end,
+            tell,
+        });
+        if state.join(hole, who.handle) {
+            return Need::Wait(told, None);
+        }
+        let end = self.gap_end(&state, hole, edge.max(range.end));
+        // A stream that would get there too late ends where the new one begins.
+        for stream in &mut state.streams {
+            if stream.pos < hole && stream.end > hole {
+                stream.end = hole;
+            }
+        }
+        let fetch = state.start(hole..end, who.handle);
+        Need::Wait(told, Some(fetch))
+    }
+
+    /// Plans a stream ahead of the reader if enough of the window is uncovered and fewer than
+    /// `most` are on their way. The second value says up to where fetching is arranged now.
+    pub(super) fn ahead(
+        &self,
+        from: u64,
+        access: &Access,
+        most: usize,
+        who: &Reading,
+    ) -> (Option<Fetch>, Option<u64>) {
+        let edge = access.edge.min(self.size);
+        let mut state = lock(&self.state);
+        let at = self.first_uncovered(&state, from..edge);
+        if at >= edge {
+            return (None, Some(access.edge));
+        }
+        let end = self.gap_end(&state, at, edge);
+        let worth = end - at >= access.least || edge == self.size || end < edge;
+        if !worth || state.streams.len() >= most {
+            return (None, None);
+        }
+        (Some(state.start(at..end, who.handle)), Some(access.edge))
+    }
+
+    /// The first byte of `range` that is neither here nor on its way.
+    fn first_uncovered(&self, state: &State, range: Range<u64>) -> u64 {
+        let mut at = range.start;
+        while at < range.end {
+            let here = self.blocks.first_missing(self.id, at..range.end);
+            let covered = state
+                .streams
+                .iter()
+                .find(|it| it.pos <= here && here < it.end);
+            match covered {
+                Some(stream) => at = stream.end,
+                None => return here,
+            }
+        }
+        range.end
+    }
+
+    /// Where a stream from `at` should end: at `most`, or where bytes are here or on their way.
+    fn gap_end(&self, state: &State, at: u64, most: u64) -> u64 {
+        let most = most.min(self.size).max(at + 1);
+        let here = self.blocks.first_present(self.id, at..most);
+        let coming = state
+            .streams
+            .iter()
+            .map(|it| it.pos)
+            .filter(|pos| *pos > at)
+            .min();
+        here.min(coming.unwrap_or(most)).min(most)
+    }
+
+    /// Takes a chunk a stream received; says what is still to come, `None` when the stream is done.
+    pub(super) fn arrived(&self, number: u64, chunk: &bytes::Bytes) -> Option<Fetch> {
+        let pos = {
+            let state = lock(&self.state);
+            state.streams.iter().find(|it| it.number == number)?.pos
+        };
+        let until = pos + chunk.len() as u64;
+        self.blocks.append(self.id, pos, chunk);
+        for left in (pos / super::blocks::BLOCK)..(until / super::blocks::BLOCK) {
+            self.blocks.settle(self.id, left * super::blocks::BLOCK);
+        }
+        let mut state = lock(&self.state);
+        let stream = state.streams.iter_mut().find(|it| it.number == number)?;
+        stream.pos = until;
+        let (start, end) = (stream.start, stream.end);
+        state.wake(|hole| start <= hole.start && hole.end <= until);
+        (until < end).then_some(Fetch {
+            number,
+            range: until..end,
+        })
+    }
+
+    /// What a stream still has to bring, and whether anyone waits for a byte of it.
+    pub(super) fn outlook(&self, number: u64) -> Option<(Fetch, bool)> {
+        let mut state = lock(&self.state);
+        state.waiters.retain(|waiter| !waiter.tell.is_closed());
+        let stream = state.streams.iter().find(|it| it.number == number)?;
+        let range = stream.pos..stream.end;
+        if range.is_empty() {
+            return None;
+        }
+        let wanted = state
+            .waiters
+            .iter()
+            .any(|waiter| range.contains(&waiter.hole.start));
+        Some((Fetch { number, range }, wanted))
+    }
+
+    /// A stream ends: whoever waited for its bytes plans anew, or hears why they do not come.
+    pub(super) fn ended(&self, number: u64, failure: Option<&ReadError>) {
+        let mut state = lock(&self.state);
+        let Some(index) = state.streams.iter().position(|it| it.number == number) else {
+            return;
+        };
+        let stream = state.streams.swap_remove(index);
+        self.blocks.settle(self.id, stream.pos);
+        match failure {
+            Some(error) => state.fail(stream.pos..stream.end.max(stream.pos + 1), error),
+            None => state.wake(|hole| stream.start <= hole.start && hole.start <= stream.end),
+        }
+    }
+}
+
+impl State {
+    fn start(&mut self, range: Range<u64>, owner: u64) -> Fetch {
+        self.issued += 1;
+        let number = self.issued;
+        self.streams.push(Stream {
+            number,
+            start: range.start,
+            pos: range.start,
+            end: range.end,
+            owner: Some(owner),
+        });
+        Fetch { number, range }
+    }
+
+    /// Whether a stream reaches `hole` soon; it is then no longer its owner's alone.
+    fn join(&mut self, hole: u64, handle: u64) -> bool {
+        let reaches = |it: &&mut Stream| it.pos <= hole && hole < it.end && hole - it.pos <= SKIP;
+        let Some(stream) = self.streams.iter_mut().find(reaches) else {
+            return false;
+        };
+        if stream.owner != Some(handle) {
+            stream.owner = None;
+        }
+        true
+    }
+
+    /// Shortens what is on its way for `handle` alone, as far as nobody waits for it.
+    fn curb(&mut self, handle: u64) {
+        for stream in self
+            .streams
+            .iter_mut()
+            .filter(|it| it.owner == Some(handle))
+        {
+            let range = stream.pos..stream.end;
+            let waited = self
+                .waiters
+                .iter()
+                .filter(|it| range.contains(&it.hole.start));
+            let waited = waited.map(|it| it.hole.end).max().unwrap_or(0);
+            stream.end = stream.end.min((stream.pos + FINISH).max(waited));
+        }
+    }
+
+    fn wake(&mut self, met: impl Fn(&Range<u64>) -> bool) {
+        for waiter in self.waiters.extract_if(.., |waiter| met(&waiter.hole)) {
+            // A reader that gave up has dropped its end; nobody is left to tell.
+            let _ = waiter.tell.send(Ok(()));
+        }
+    }
+
+    fn fail(&mut self, range: Range<u64>, error: &ReadError) {
+        for waiter in self
+            .waiters
+            .extract_if(.., |it| range.contains(&it.hole.start))
+        {
+            let _ = waiter.tell.send(Err(error.clone()));
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Bytes out. `fs` asks for a range of a file by its id; what is in memory is answered on the spot,
+//! everything else by streams that many readers share.
+//!
+//! Promises: the bytes asked for and no others, or an error before the deadline; never fewer bytes
+//! than asked for except at the end of the file, because the kernel takes a short answer for the
+//! end. One download link per file, no byte fetched twice at a time, memory and connections bounded
+//! for the whole mount. Knows file ids, offsets and bytes; never names, folders or the kernel.
+//!
+//! ```text
+//! Reader::read ─▶ window   how far ahead to fetch          (pure, one per handle)
+//!              ─▶ blocks   is it in memory?                (one store for the mount)
+//!              ─▶ file     join or plan streams, wait      (one per file id)
+//!                   └▶ stream  one span: link, range, chunks, again after a failure
+//!                        └▶ token  one link per file
+//! ```
+mod blocks;
+mod counters;
+mod error;
+mod file;
+mod load;
+mod stream;
+mod token;
+mod window;
+
+pub use error::ReadError;
+
+use crate::api::{Client, FileId, FileUrl, Requester};
+use crate::util::cached::Cached;
+use crate::util::clock::Clock;
+use crate::util::deadline::Deadline;
+use crate::util::sync::lock;
+use blocks::Blocks;
+use bytes::Bytes;
+use counters::Counters;
+use file::{Fetch, File, Need, Reading};
+use load::Load;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use token::Token;
+use tokio::runtime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use window::{Access, Window};
+
+/// Connections kept free for readers that wait, whatever is fetched ahead for others.
+const RESERVED: usize = 4;
+
+/// Streams of one file that may run at once for fetching ahead: one being read, one opening behind
+/// it, so that the set-up of a request is hidden.
+const AHEAD_STREAMS: usize = 2;
+
+/// Files without a handle that are remembered for their link: a player closes and opens again, a
+/// scanner opens everything twice.
+const REMEMBERED: usize = 1024;
+
+/// The numbers reading is bounded by.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadSettings {
+    /// Bytes of contents kept in memory.
+    pub memory: u64,
+    /// Download connections at most; the service allows 30 per account (API reference 3).
+    pub connections: usize,
+}
+
+impl ReadSettings {
+    /// Connections when nothing else is asked for: well below the service's 30, since the same
+    /// account may be in use elsewhere.
+    pub const CONNECTIONS: usize = 20;
+}
+
+/// The reading part; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    client: Client,
+    clock: Clock,
+    runtime: runtime::Handle,
+    blocks: Arc<Blocks>,
+    connections: Arc<Semaphore>,
+    settings: ReadSettings,
+    files: Mutex<HashMap<FileId, Arc<File>>>,
+    load: Load,
+    counters: Counters,
+    handles_issued: AtomicU64,
+}
+
+/// An open file. Dropping it closes it; what only it wanted stops being fetched.
+#[derive(Debug)]
+pub struct Handle {
+    number: u64,
+    file: Arc<File>,
+    window: Mutex<Window>,
+    load: load::Ticket,
+}
+
+/// Who reads and until when.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadTerms {
+    /// For whom, should a call be needed.
+    pub requester: Requester,
+    /// The read has ended by then, one way or the other.
+    pub deadline: Deadline,
+}
+
+/// Figures of reading, for the status.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReadSnapshot {
+    /// Bytes asked for by readers.
+    pub asked_bytes: u64,
+    /// Bytes received from the service.
+    pub fetched_bytes: u64,
+    /// Reads answered from memory at once.
+    pub hits: u64,
+    /// Reads that had to wait.
+    pub waits: u64,
+    /// Ranges requested.
+    pub ranges: u64,
+    /// Bytes in memory.
+    pub memory_bytes: u64,
+    /// The most that may be in memory.
+    pub memory_budget: u64,
+    /// Connections in use.
+    pub connections: usize,
+}
+
+impl Reader {
+    /// The reading part of a mount; streams run on `runtime`.
+    pub fn new(
+        client: Client,
+        clock: Clock,
+        settings: ReadSettings,
+        runtime: runtime::Handle,
+    ) -> Self {
+        let shared = Shared {
+            client,
+            clock,
+            runtime,
+            blocks: Arc::new(Blocks::new(settings.memory)),
+            connections: Arc::new(Semaphore::new(settings.connections)),
+            settings,
+            files: Mutex::default(),
+            load: Load::default(),
+            counters: Counters::default(),
+            handles_issued: AtomicU64::new(0),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Opens a file; no call is made before something is read.
+    pub fn open(&self, url: &FileUrl, size: u64) -> Handle {
+        let file = self.shared.file(url, size);
+        file.opened();
+        Handle {
+            number: self.shared.handles_issued.fetch_add(1, Ordering::Relaxed),
+            file,
+            window: Mutex::default(),
+            load: load::Ticket::default(),
+        }
+    }
+
+    /// The bytes `offset..offset + len` of the file, cut at its end. `Hit` when they are in memory.
+    pub fn read(
+        &self,
+        handle: &Handle,
+        offset: u64,
+        len: u64,
+        terms: ReadTerms,
+    ) -> Cached<Result<Bytes, ReadError>> {
+        let file = &handle.file;
+        let range = offset..offset.saturating_add(len).min(file.size);
+        if range.start >= range.end {
+            return Cached::Hit(Ok(Bytes::new()));
+        }
+        let shared = &self.shared;
+        let now = shared.clock.now();
+        let who = Reading {
+            handle: handle.number,
+            requester: terms.requester,
+            now,
+        };
+        Counters::add(&shared.counters.asked, range.end - range.start);
+        let largest = shared.window_limit(shared.load.note(&handle.load, now));
+        let access = lock(&handle.window).on_read(&range, largest);
+        file.note(&who, &access);
+
+        if let Some(bytes) = shared.blocks.get(file.id, range.clone()) {
+            Counters::add(&shared.counters.hits, 1);
+            if access.due {
+                shared.fetch_ahead(handle, range.end, &access, &who);
+            }
+            if !access.seek && file.handles() == 1 {
+                shared.blocks.consumed(file.id, window::behind(&range));
+            }
+            return Cached::Hit(Ok(bytes));
+        }
+        Counters::add(&shared.counters.waits, 1);
+        // The first stream is started here and not in the future: the caller may take a moment.
+        let need = shared.need(file, &range, access.edge, &who);
+        if access.due {
+            shared.fetch_ahead(handle, range.end, &access, &who);
+        }
+        let (shared, file) = (Arc::clone(shared), Arc::clone(file));
+        Cached::wait(async move {
+            let waited = shared.wait(&file, range, access.edge, who, need);
+            terms
+                .deadline
+                .run(waited)
+                .await
+                .unwrap_or(Err(ReadError::Timeout))
+        })
+    }
+
+    /// Figures at this moment.
+    pub fn snapshot(&self) -> ReadSnapshot {
+        let Shared {
+            counters,
+            blocks,
+            connections,
+            settings,
+            ..
+        } = &*self.shared;
+        ReadSnapshot {
+            asked_bytes: Counters::get(&counters.asked),
+            fetched_bytes: Counters::get(&counters.fetched),
+            hits: Counters::get(&counters.hits),
+            waits: Counters::get(&counters.waits),
+            ranges: Counters::get(&counters.ranges),
+            memory_bytes: blocks.bytes(),
+            memory_budget: blocks.budget(),
+            connections: settings
+                .connections
+                .saturating_sub(connections.available_permits()),
+        }
+    }
+}
+
+impl Handle {
+    /// The file's id.
+    pub fn id(&self) -> FileId {
+        self.file.id
+    }
+
+    /// The file's size in bytes.
+    pub fn size(&self) -> u64 {
+        self.file.size
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.file.closed(self.number);
+    }
+}
+
+impl Shared {
+    /// The one [`File`] of an id, made when there is none.
+    fn file(&self, url: &FileUrl, size: u64) -> Arc<File> {
+        let mut files = lock(&self.files);
+        if files.len() >= REMEMBERED {
+            files.retain(|_, file| !file.is_idle() || file.token.is_live());
+        }
+        if files.len() >= REMEMBERED {
+            files.retain(|_, file| !file.is_idle());
+        }
+        let make = || {
+            let token = Token::new(self.client.clone(), self.clock, url.clone());
+            Arc::new(File::new(
+                url,
+                size,
+                Arc::new(token),
+                Arc::clone(&self.blocks),
+            ))
+        };
+        Arc::clone(files.entry(url.id()).or_insert_with(make))
+    }
+
+    /// What one reader's window may hold when `readers` read: together less than the memory, so that
+    /// nothing is evicted before it was read.
+    fn window_limit(&self, readers: u64) -> u64 {
+        self.blocks.budget() * 3 / 4 / readers.max(1)
+    }
+
+    /// Waits until all of `range` is in memory, planning again for what is still missing.
+    async fn wait(
+        self: &Arc<Self>,
+        file: &Arc<File>,
+        range: Range<u64>,
+        edge: u64,
+        who: Reading,
+        first: Need,
+    ) -> Result<Bytes, ReadError> {
+        let mut need = first;
+        loop {
+            if let Need::Wait(told, _) = need {
+                told.await.map_err(|_| ReadError::Shutdown)??;
+            }
+            if let Some(bytes) = self.blocks.get(file.id, range.clone()) {
+                return Ok(bytes);
+            }
+            need = self.need(file, &range, edge, &who);
+        }
+    }
+
+    /// Plans what `range` lacks and starts the stream the plan names.
+    fn need(
+        self: &Arc<Self>,
+        file: &Arc<File>,
+        range: &Range<u64>,
+        edge: u64,
+        who: &Reading,
+    ) -> Need {
+        match file.need(range, edge, who) {
+            Need::Wait(told, Some(fetch)) => {
+                self.start(file, fetch, who.requester, None);
+                Need::Wait(told, None)
+            }
+            other => other,
+        }
+    }
+
+    /// Fetches ahead of a reader, if a connection is to spare.
+    fn fetch_ahead(self: &Arc<Self>, handle: &Handle, from: u64, access: &Access, who: &Reading) {
+        let Some(permit) = self.spare_connection() else {
+            return;
+        };
+        let (fetch, arranged) = handle.file.ahead(from, access, AHEAD_STREAMS, who);
+        if let Some(edge) = arranged {
+            lock(&handle.window).arranged(edge);
+        }
+        if let Some(fetch) = fetch {
+            self.start(&handle.file, fetch, who.requester, Some(permit));
+        }
+    }
+
+    /// A connection that no waiting reader will miss.
+    fn spare_connection(&self) -> Option<OwnedSemaphorePermit> {
+        let spare =
+            self.connections.available_permits() > RESERVED.min(self.settings.connections / 2);
+        spare
+            .then(|| Arc::clone(&self.connections).try_acquire_owned().ok())
+            .flatten()
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        file: &Arc<File>,
+        fetch: Fetch,
+        requester: Requester,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
+        let (shared, file) = (Arc::clone(self), Arc::clone(file));
+        self.runtime
+            .spawn(stream::run(shared, file, fetch, requester, permit));
+    }
+}

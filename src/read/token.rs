@@ -1,0 +1,167 @@
+//! One download link per file, shared by every handle, stream and seek.
+//!
+//! A link costs an API call, the scarcest thing there is. It must be used within five minutes and
+//! can then be used for thirty, counted from the call (API reference 7.2). Promises: at most one call under way per
+//! file; a link that proved bad is never given out again. Knows nothing of offsets or bytes.
+use crate::api::{
+    ApiError, Ask, Client, DownloadLink, ErrorKind, FileUrl, Priority, Reached, Requester,
+};
+use crate::util::clock::{Clock, Moment};
+use crate::util::deadline::Deadline;
+use crate::util::sync::lock;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// A link that was never used is given out for this long: 5 minutes less a margin for the way.
+const UNUSED_LIFE: Duration = Duration::from_secs(270);
+
+/// A link in use is given out for this long: 30 minutes less what a range may still take.
+const USED_LIFE: Duration = Duration::from_secs(25 * 60);
+
+/// How long the call may take, waiting for its turn included. Longer than one silence after a
+/// flood, so that a read that is allowed to wait for it succeeds.
+const CALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// A link and which of the file's links it is.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    /// Where to read.
+    pub(super) link: DownloadLink,
+    /// Counts the file's links, so that a bad one is withdrawn once.
+    pub(super) number: u64,
+}
+
+/// The link of one file.
+#[derive(Debug)]
+pub(super) struct Token {
+    client: Client,
+    clock: Clock,
+    url: FileUrl,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    current: Option<Current>,
+    flight: Option<watch::Receiver<Option<Result<Link, ApiError>>>>,
+    issued: u64,
+}
+
+#[derive(Debug)]
+struct Current {
+    link: Link,
+    asked: Moment,
+    used: bool,
+}
+
+impl Token {
+    /// The link slot of `url`; asks for nothing yet.
+    pub(super) fn new(client: Client, clock: Clock, url: FileUrl) -> Self {
+        Self {
+            client,
+            clock,
+            url,
+            state: Mutex::default(),
+        }
+    }
+
+    /// A link to read from: the known one while it lives, else one call shared by all who wait.
+    /// The call goes on when the caller stops waiting: the next one needs the link as well.
+    pub(super) async fn link(self: &Arc<Self>, requester: Requester) -> Result<Link, ApiError> {
+        let mut flight = {
+            let mut state = lock(&self.state);
+            if let Some(link) = state.live(self.clock.now()) {
+                return Ok(link);
+            }
+            if let Some(flight) = &state.flight {
+                flight.clone()
+            } else {
+                let (sender, flight) = watch::channel(None);
+                state.flight = Some(flight.clone());
+                tokio::spawn(Arc::clone(self).ask(requester, sender));
+                flight
+            }
+        };
+        match flight.wait_for(Option::is_some).await {
+            Ok(answer) => answer.clone().unwrap_or_else(|| Err(lost())),
+            Err(_) => Err(lost()),
+        }
+    }
+
+    /// Notes that `link` delivered: it lives on for as long as ranges may be read.
+    pub(super) fn worked(&self, link: &Link) {
+        let mut state = lock(&self.state);
+        if let Some(current) = state
+            .current
+            .as_mut()
+            .filter(|it| it.link.number == link.number)
+        {
+            current.used = true;
+        }
+    }
+
+    /// Withdraws `link`: the next caller gets another.
+    pub(super) fn failed(&self, link: &Link) {
+        let mut state = lock(&self.state);
+        if state
+            .current
+            .as_ref()
+            .is_some_and(|it| it.link.number == link.number)
+        {
+            state.current = None;
+        }
+    }
+
+    /// Whether a link is at hand that still lives.
+    pub(super) fn is_live(&self) -> bool {
+        lock(&self.state).live(self.clock.now()).is_some()
+    }
+
+    async fn ask(
+        self: Arc<Self>,
+        requester: Requester,
+        sender: watch::Sender<Option<Result<Link, ApiError>>>,
+    ) {
+        let asked = self.clock.now();
+        let deadline = Deadline::within(self.clock, CALL_LIMIT);
+        let ask = Ask::new(Priority::Token, deadline, requester);
+        let answer = self.client.download_link(&ask, &self.url).await;
+        let answer = {
+            let mut state = lock(&self.state);
+            state.flight = None;
+            answer.map(|link| {
+                state.issued += 1;
+                let link = Link {
+                    link,
+                    number: state.issued,
+                };
+                state.current = Some(Current {
+                    link: link.clone(),
+                    asked,
+                    used: false,
+                });
+                link
+            })
+        };
+        sender.send_replace(Some(answer));
+    }
+}
+
+impl State {
+    fn live(&self, now: Moment) -> Option<Link> {
+        let current = self.current.as_ref()?;
+        let life = if current.used { USED_LIFE } else { UNUSED_LIFE };
+        (now.since(current.asked) < life).then(|| current.link.clone())
+    }
+}
+
+/// The task that asks was torn down with the runtime.
+fn lost() -> ApiError {
+    ApiError::new(
+        ErrorKind::Timeout,
+        "download/get_token",
+        Reached::Unknown,
+        "shutting down",
+    )
+}

@@ -1,0 +1,212 @@
+//! Read-ahead as a pure state machine: accesses in, how far to fetch out.
+//!
+//! A handle is read at a few places at once: the kernel's read-ahead runs behind and before the
+//! reader, several kernel threads deliver requests out of order, a demuxer alternates between sound
+//! and picture. So a handle has up to [`CURSORS`] cursors. An access near a cursor continues it; an
+//! access elsewhere is a seek and takes the cursor that was idle longest. A cursor's window starts
+//! small, so that a probe of a file costs little, and grows while it is read on, so that a film
+//! costs few requests. Knows nothing of blocks, streams or time.
+
+use std::ops::Range;
+
+/// Places of one handle that are followed at once; one more is as good as random access.
+const CURSORS: usize = 4;
+
+/// Bytes: the first fetch after an open or a seek. Small enough that the rest of it passes in 40 ms
+/// at 25 MB/s and leaves the connection usable after another seek; large enough for the head of most
+/// media files.
+pub(super) const INITIAL: u64 = 1024 * 1024;
+
+/// A window grows by this factor each time half of it was read.
+const GROWTH: u64 = 4;
+
+/// Bytes: a window's largest size where memory allows it. At 100 MB/s it covers a third of a second,
+/// several times what a new request costs.
+pub(super) const LARGEST: u64 = 32 * 1024 * 1024;
+
+/// Bytes an access may lie behind a cursor and still continue it. Kernel threads overtake each
+/// other by up to 256 KiB (measured), mountpoint-s3 allows the same.
+const BACKWARD: u64 = 1024 * 1024;
+
+/// Bytes an access may lie ahead of a cursor and still continue it: reading on over a gap of this
+/// size takes no longer than a new request.
+pub(super) const SKIP: u64 = 1024 * 1024;
+
+/// What lies so far behind an access that no reader of the same place comes back to it, and was
+/// not covered by the access before: one block at a time.
+pub(super) fn behind(access: &Range<u64>) -> Range<u64> {
+    let until = access.start.saturating_sub(BACKWARD);
+    until.saturating_sub(2 * super::blocks::BLOCK)..until
+}
+
+/// The cursors of one handle.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    /// The most recently used last.
+    cursors: Vec<Cursor>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Cursor {
+    /// One past the highest byte read here.
+    next: u64,
+    /// Size of the window now.
+    ahead: u64,
+    /// Bytes read since the window last grew.
+    run: u64,
+    /// Up to here fetching has been arranged.
+    arranged: u64,
+}
+
+/// What an access means for fetching.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Access {
+    /// Fetching is wanted up to here; may lie past the end of the file.
+    pub(super) edge: u64,
+    /// Less than this is not worth a request of its own.
+    pub(super) least: u64,
+    /// No cursor was near: what was being fetched for elsewhere is not wanted for now.
+    pub(super) seek: bool,
+    /// Enough of the window is uncovered to look whether something should be fetched ahead.
+    pub(super) due: bool,
+}
+
+impl Window {
+    /// Notes that `range` is read; `largest` bounds the window by the memory that is to be had.
+    pub(super) fn on_read(&mut self, range: &Range<u64>, largest: u64) -> Access {
+        let near = self
+            .cursors
+            .iter()
+            .rposition(|cursor| cursor.is_near(range.start));
+        let seek = near.is_none();
+        let mut cursor = if let Some(index) = near {
+            self.cursors.remove(index)
+        } else {
+            if self.cursors.len() == CURSORS {
+                self.cursors.remove(0);
+            }
+            Cursor {
+                next: range.start,
+                ahead: INITIAL,
+                run: 0,
+                arranged: range.start,
+            }
+        };
+        let access = cursor.advance(range, largest, seek);
+        self.cursors.push(cursor);
+        access
+    }
+
+    /// Notes that fetching up to `edge` was arranged for the latest access.
+    pub(super) fn arranged(&mut self, edge: u64) {
+        if let Some(cursor) = self.cursors.last_mut() {
+            cursor.arranged = edge;
+        }
+    }
+}
+
+impl Cursor {
+    fn is_near(&self, at: u64) -> bool {
+        at + BACKWARD >= self.next && at <= self.next + SKIP
+    }
+
+    fn advance(&mut self, range: &Range<u64>, largest: u64, seek: bool) -> Access {
+        self.run += range.end.saturating_sub(self.next);
+        self.next = self.next.max(range.end);
+        let largest = largest.clamp(INITIAL / 4, LARGEST);
+        if self.run >= self.ahead / 2 && self.ahead < largest {
+            self.ahead *= GROWTH;
+            self.run = 0;
+        }
+        // Memory may have become scarce since the window grew.
+        self.ahead = self.ahead.min(largest);
+        let edge = self.next + self.ahead;
+        let least = self.ahead / 2;
+        let due = seek || edge.saturating_sub(self.arranged) >= least;
+        Access {
+            edge,
+            least,
+            seek,
+            due,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const KIB: u64 = 1024;
+    const MIB: u64 = 1024 * 1024;
+
+    #[test]
+    fn a_probe_fetches_little_and_a_reader_more_and_more() {
+        let mut window = Window::default();
+        let first = window.on_read(&(0..128 * KIB), LARGEST);
+        assert_eq!(
+            (first.edge, first.seek, first.due),
+            (128 * KIB + MIB, true, true)
+        );
+        window.arranged(first.edge);
+        let mut largest_step = 0;
+        for at in (128 * KIB..64 * MIB).step_by(128 * 1024) {
+            let access = window.on_read(&(at..at + 128 * KIB), LARGEST);
+            assert!(!access.seek);
+            if access.due {
+                largest_step = access.edge - at;
+                window.arranged(access.edge);
+            }
+        }
+        assert!(largest_step >= LARGEST, "{largest_step}");
+    }
+
+    #[test]
+    fn out_of_order_requests_are_no_seeks() {
+        let mut window = Window::default();
+        for at in [0, 256, 128, 512, 384, 640] {
+            let access = window.on_read(&(at * KIB..(at + 128) * KIB), LARGEST);
+            assert_eq!(access.seek, at == 0, "{at}");
+        }
+    }
+
+    #[test]
+    fn alternating_places_are_followed_each() {
+        let mut window = Window::default();
+        let places = [0, 100 * MIB, 200 * MIB];
+        let seeks = (0..30)
+            .filter(|step| {
+                let at = places[step % 3] + (*step as u64 / 3) * 64 * KIB;
+                window.on_read(&(at..at + 64 * KIB), LARGEST).seek
+            })
+            .count();
+        assert_eq!(seeks, 3);
+    }
+
+    #[test]
+    fn scarce_memory_bounds_the_window() {
+        let mut window = Window::default();
+        for at in (0..32 * MIB).step_by(128 * 1024) {
+            let access = window.on_read(&(at..at + 128 * KIB), 2 * MIB);
+            assert!(access.edge <= at + 128 * KIB + 2 * MIB);
+        }
+    }
+
+    proptest! {
+        /// Whatever is read: what is wanted covers the access and stays bounded.
+        #[test]
+        fn the_edge_is_past_the_access_and_bounded(
+            reads in prop::collection::vec((0..1u64 << 40, 1..MIB), 1..200),
+            largest in 0..2 * LARGEST,
+        ) {
+            let mut window = Window::default();
+            for (at, len) in reads {
+                let access = window.on_read(&(at..at + len), largest);
+                prop_assert!(access.edge > at + len);
+                prop_assert!(access.edge <= at + len + BACKWARD + LARGEST);
+                prop_assert!(window.cursors.len() <= CURSORS);
+                if access.due { window.arranged(access.edge); }
+            }
+        }
+    }
+}

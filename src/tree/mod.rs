@@ -1,0 +1,389 @@
+//! What exists: inodes, names, attributes, listings.
+//!
+//! Promises: what is known is answered on the thread that asks, however old it is, and looked at
+//! again in the background; what is not known costs one call per folder, shared by all who want it;
+//! an incomplete listing never passes for a complete one; names and inode numbers are stable; the
+//! memory for listings is bounded. Knows folder and file ids, names and attributes; never bytes of
+//! files, never the kernel.
+//!
+//! ```text
+//! Tree ─▶ fetch    when a folder is listed, who waits      cache    listings in memory
+//!          └▶ install   what an answer changes             folders  place, dates, flights
+//!              ├▶ listing   one folder, immutable           (pure)
+//!              │   ├▶ names      service ⇄ file system      (pure)
+//!              │   └▶ numbering  duplicates                 (pure)
+//!              ├▶ inode     numbers, what the kernel holds
+//!              └▶ change    what the kernel must be told
+//! space   statfs      root   the folder a mount shows      junk   names not worth a call
+//! ```
+mod cache;
+mod change;
+mod error;
+mod fetch;
+mod folders;
+mod inode;
+mod install;
+mod junk;
+mod listing;
+mod names;
+mod node;
+mod numbering;
+mod root;
+mod space;
+
+pub use change::{Change, Changes};
+pub use error::TreeError;
+pub use inode::{GENERATION, Ino};
+pub use listing::{EntryChange, Listing, diff};
+pub use names::{NAME_MAX, decode, encode};
+pub use node::{File, Folder, Kind, Node, NodeKey};
+pub use root::{RootError, RootFolder, resolve_root};
+pub use space::Space;
+
+use crate::api::{Client, FolderId, Requester, UnixSeconds, UserInfo};
+use crate::util::cached::Cached;
+use crate::util::clock::Clock;
+use crate::util::deadline::Deadline;
+use crate::util::sync::lock;
+use cache::ListingCache;
+use change::ChangeQueue;
+use folders::{Folders, Outcome};
+use inode::InodeTable;
+use space::SpaceKeeper;
+use std::ffi::OsStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// How long "no such name" may be believed when the folder is not listed yet, real time.
+const UNSURE_TTL: Duration = Duration::from_secs(1);
+
+/// The numbers the tree goes by.
+#[derive(Debug, Clone)]
+pub struct TreeSettings {
+    /// The folder shown as root.
+    pub root: RootFolder,
+    /// Age from which a listing is looked at again when someone looks at it.
+    pub dir_cache_time: Duration,
+    /// Bytes of memory for listings, about; at least 16 MiB.
+    pub memory: u64,
+}
+
+impl TreeSettings {
+    /// Age from which a listing is looked at again: what rclone's mount does.
+    pub const DIR_CACHE_TIME: Duration = Duration::from_secs(5 * 60);
+
+    /// Bytes of memory for listings: some 250,000 entries.
+    pub const MEMORY: u64 = 64 << 20;
+
+    /// The usual numbers for the account's root.
+    pub fn new() -> Self {
+        Self {
+            root: RootFolder::account(),
+            dir_cache_time: Self::DIR_CACHE_TIME,
+            memory: Self::MEMORY,
+        }
+    }
+}
+
+impl Default for TreeSettings {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// On whose behalf something is looked up, and by when the answer is of use.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    /// For whom; within a priority, requesters are served in turn.
+    pub requester: Requester,
+    /// When it gives up.
+    pub deadline: Deadline,
+}
+
+/// Figures for status and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct TreeSnapshot {
+    /// Folders seen since the mount began.
+    pub folders_seen: usize,
+    /// Listings in memory.
+    pub listings: u64,
+    /// Bytes they take, about.
+    pub listing_bytes: u64,
+    /// Inodes the kernel holds.
+    pub inodes: usize,
+    /// Folders being looked at again in the background.
+    pub refreshing: usize,
+}
+
+/// The tree of one mount; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    clock: Clock,
+    runtime: Handle,
+    settings: TreeSettings,
+    inodes: InodeTable,
+    cache: ListingCache,
+    folders: Mutex<Folders>,
+    /// Held while an answer is taken in; never across an await.
+    installing: Mutex<()>,
+    changes: ChangeQueue,
+    taker: Mutex<Option<Changes>>,
+    space: Arc<SpaceKeeper>,
+    /// Background listings that wait or run.
+    refreshing: AtomicUsize,
+}
+
+impl Tree {
+    /// A tree that knows its root only. Calls run on `runtime`.
+    pub fn new(client: Client, clock: Clock, settings: TreeSettings, runtime: Handle) -> Self {
+        let root = Arc::new(Node {
+            ino: Ino::ROOT,
+            parent: Ino::ROOT,
+            name: OsStr::new("").into(),
+            kind: Kind::Folder(Folder {
+                id: settings.root.id,
+                created: settings.root.created,
+                changed: None,
+                password: false,
+            }),
+        });
+        let mut folders = Folders::default();
+        folders.state(settings.root.id);
+        let (changes, taker) = ChangeQueue::new();
+        Self {
+            inner: Arc::new(Inner {
+                client,
+                clock,
+                runtime,
+                inodes: InodeTable::new(root),
+                cache: ListingCache::new(settings.memory),
+                folders: Mutex::new(folders),
+                installing: Mutex::new(()),
+                changes,
+                taker: Mutex::new(Some(taker)),
+                space: SpaceKeeper::new(),
+                refreshing: AtomicUsize::new(0),
+                settings,
+            }),
+        }
+    }
+
+    /// The entry called `name` in a folder. `Ok(None)` when a complete listing lacks it, and for names
+    /// that desktops look for everywhere while the folder is not listed yet: see [`Tree::absent_ttl`].
+    /// `.` and `..` are understood.
+    pub fn lookup(
+        &self,
+        parent: Ino,
+        name: &OsStr,
+        caller: Caller,
+    ) -> Cached<Result<Option<Arc<Node>>, TreeError>> {
+        let folder = match self.folder_of(parent) {
+            Ok(folder) => folder,
+            Err(error) => return Cached::Hit(Err(error)),
+        };
+        if name == "." {
+            return Cached::Hit(self.node(parent).map(Some));
+        }
+        if name == ".." {
+            let above = self.node(parent).and_then(|node| self.node(node.parent));
+            return Cached::Hit(above.map(Some));
+        }
+        if junk::is_junk(name) && self.inner.cache.get(folder).is_none() {
+            return Cached::Hit(Ok(None));
+        }
+        match self.listing(folder, caller) {
+            Cached::Hit(outcome) => Cached::Hit(self.find(outcome, name)),
+            Cached::Wait(outcome) => {
+                let (tree, name) = (self.clone(), name.to_owned());
+                Cached::wait(async move { tree.find(outcome.await, &name) })
+            }
+        }
+    }
+
+    /// All entries of a folder, never a part of them: that is [`TreeError::Cut`], which holds what is
+    /// known. Entries of a listing are to be shown through [`Tree::remember`].
+    pub fn children(&self, folder: Ino, caller: Caller) -> Cached<Result<Arc<Listing>, TreeError>> {
+        match self.folder_of(folder) {
+            Ok(folder) => whole(self.listing(folder, caller)),
+            Err(error) => Cached::Hit(Err(error)),
+        }
+    }
+
+    /// Like [`Tree::children`], but asks the service first, as far as it allows: at most once in 30 s.
+    pub fn refresh(&self, folder: Ino, caller: Caller) -> Cached<Result<Arc<Listing>, TreeError>> {
+        match self.folder_of(folder) {
+            Ok(folder) => whole(self.newest_listing(folder, caller)),
+            Err(error) => Cached::Hit(Err(error)),
+        }
+    }
+
+    /// What an inode that the kernel holds is, also when it has gone from the account meanwhile.
+    pub fn node(&self, ino: Ino) -> Result<Arc<Node>, TreeError> {
+        let node = self.inner.inodes.get(ino).ok_or(TreeError::Stale(ino))?;
+        // Somebody looks at it: see whether it is still so.
+        for seen_in in [Some(node.parent), node.is_folder().then_some(ino)] {
+            if let Some(known) = seen_in
+                .and_then(|folder| self.id_of(folder))
+                .and_then(|id| self.inner.cache.get(id))
+            {
+                self.look_again(&known);
+            }
+        }
+        Ok(node)
+    }
+
+    /// Whether an inode the kernel holds is gone from the account.
+    pub fn is_gone(&self, ino: Ino) -> bool {
+        self.inner.inodes.is_gone(ino)
+    }
+
+    /// Counts a lookup that the kernel is about to be told of. Tell it of the node returned: it is the
+    /// newest known of the inode, and in the rarest of cases bears another number.
+    #[must_use = "the kernel must be told of the node returned"]
+    pub fn remember(&self, node: &Arc<Node>) -> Arc<Node> {
+        self.inner.inodes.remember(&self.current(node))
+    }
+
+    /// The kernel forgets `lookups` lookups of an inode.
+    pub fn forget(&self, ino: Ino, lookups: u64) {
+        self.inner.inodes.forget(ino, lookups);
+    }
+
+    /// A node of a listing as the kernel sees it, for directory entries without a lookup.
+    pub fn current(&self, node: &Arc<Node>) -> Arc<Node> {
+        let NodeKey::Folder(id) = node.key() else {
+            return Arc::clone(node);
+        };
+        let changed = lock(&self.inner.folders)
+            .get(id)
+            .and_then(|state| state.changed);
+        with_change(node, changed)
+    }
+
+    /// What the kernel must be told, for the one who tells it; `None` when that was taken already.
+    pub fn take_changes(&self) -> Option<Changes> {
+        lock(&self.inner.taker).take()
+    }
+
+    /// The size of the account, at once; asks the service in the background when it is old.
+    pub fn space(&self) -> Space {
+        let inner = &self.inner;
+        inner.space.get(&inner.client, inner.clock, &inner.runtime)
+    }
+
+    /// Takes over figures that were asked for elsewhere, so that `space` is right from the start.
+    pub fn know_space(&self, info: &UserInfo) {
+        self.inner.space.know(info, self.inner.clock);
+    }
+
+    /// How long, in real time, the kernel may believe names and attributes from `parent`'s listing
+    /// without asking: until the listing is to be looked at again. Changes found before are queued.
+    pub fn entry_ttl(&self, parent: Ino) -> Duration {
+        self.listing_ttl(parent).unwrap_or(UNSURE_TTL)
+    }
+
+    /// How long, in real time, the kernel may believe that `parent` lacks a name.
+    pub fn absent_ttl(&self, parent: Ino) -> Duration {
+        self.listing_ttl(parent).unwrap_or(UNSURE_TTL)
+    }
+
+    /// Figures now.
+    pub fn snapshot(&self) -> TreeSnapshot {
+        let (listings, listing_bytes) = self.inner.cache.size();
+        TreeSnapshot {
+            folders_seen: lock(&self.inner.folders).count(),
+            listings,
+            listing_bytes,
+            inodes: self.inner.inodes.count(),
+            refreshing: self.inner.refreshing.load(Ordering::Relaxed),
+        }
+    }
+
+    fn listing_ttl(&self, folder: Ino) -> Option<Duration> {
+        let known = self.inner.cache.get(self.id_of(folder)?)?;
+        let age = self.inner.clock.now().since(known.fetched());
+        let left = self.inner.settings.dir_cache_time.saturating_sub(age);
+        // An old one is being looked at again, and cannot be twice within the gap.
+        Some(self.inner.clock.real(left.max(fetch::LISTING_GAP)))
+    }
+
+    /// The entry called `name` in a listing that is here.
+    fn find(&self, outcome: Outcome, name: &OsStr) -> Result<Option<Arc<Node>>, TreeError> {
+        let listing = outcome?;
+        match listing.get(name) {
+            Some(node) => Ok(Some(self.current(node))),
+            None if listing.is_complete() => Ok(None),
+            None => Err(TreeError::Cut { listing }),
+        }
+    }
+
+    /// The folder behind an inode that is one, known to the tree and not gone.
+    fn folder_of(&self, ino: Ino) -> Result<FolderId, TreeError> {
+        let id = self.id_of(ino).ok_or(TreeError::NotDir(ino))?;
+        // A number no listing gave could be that of a folder outside the mount.
+        let is_seen = lock(&self.inner.folders).get(id).is_some();
+        if is_seen && !self.inner.inodes.is_gone(ino) {
+            Ok(id)
+        } else {
+            Err(TreeError::Stale(ino))
+        }
+    }
+
+    fn id_of(&self, ino: Ino) -> Option<FolderId> {
+        if ino == Ino::ROOT {
+            Some(self.inner.settings.root.id)
+        } else {
+            ino.folder()
+        }
+    }
+
+    /// The inode of a folder whose number passed the checks when it was listed.
+    fn ino_of(&self, folder: FolderId) -> Ino {
+        if folder == self.inner.settings.root.id {
+            Ino::ROOT
+        } else {
+            Ino::of(NodeKey::Folder(folder)).unwrap_or(Ino::ROOT)
+        }
+    }
+}
+
+/// A listing if it is complete.
+fn whole(answer: Cached<Outcome>) -> Cached<Outcome> {
+    fn check(outcome: Outcome) -> Outcome {
+        let listing = outcome?;
+        if listing.is_complete() {
+            Ok(listing)
+        } else {
+            Err(TreeError::Cut { listing })
+        }
+    }
+    match answer {
+        Cached::Hit(outcome) => Cached::Hit(check(outcome)),
+        Cached::Wait(outcome) => Cached::wait(async move { check(outcome.await) }),
+    }
+}
+
+/// A folder's node with its time of change.
+fn with_change(node: &Arc<Node>, changed: Option<UnixSeconds>) -> Arc<Node> {
+    match &node.kind {
+        Kind::Folder(folder) if folder.changed != changed && changed.is_some() => Arc::new(Node {
+            kind: Kind::Folder(Folder {
+                changed,
+                ..folder.clone()
+            }),
+            ..Node::clone(node)
+        }),
+        _ => Arc::clone(node),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! `login` and `account` against the fake service.
+use super::{Ended, Home, KEY, feed};
+use fake_1fichier::Fake;
+use fichierfs::control::{Answer, Answers, Pong, Request, Server};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+fn service() -> Fake {
+    Fake::builder().start().unwrap()
+}
+
+impl Home {
+    fn ask(&self, fake: &Fake, arguments: &[&str]) -> Ended {
+        let mut command = self.command();
+        command.args(arguments).args(["--api-url", &fake.api_url()]);
+        Ended::of(command.output().unwrap())
+    }
+
+    fn login(&self, fake: &Fake, key: &str) -> Ended {
+        let mut command = self.command();
+        command.args(["login", "--api-url", &fake.api_url()]);
+        feed(command, key)
+    }
+}
+
+#[test]
+fn a_login_is_checked_kept_and_used() {
+    let (fake, home) = (service(), Home::new());
+    let ended = home.login(&fake, &format!("{}\n", fake.key()));
+    ended.succeeded();
+    assert!(!ended.out.contains(&fake.key()), "the key was printed");
+    let stored = home.at("config/fichierfs/keys/default");
+    assert_eq!(fs::read_to_string(&stored).unwrap().trim(), fake.key());
+    let mode = fs::metadata(&stored).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let account = home.ask(&fake, &["account"]);
+    account.succeeded();
+    for word in ["Account", "Offer", "Used", "As of"] {
+        assert!(account.out.contains(word), "{account:?}");
+    }
+    // The answer is six minutes good, for every process: more calls would lock the key.
+    home.ask(&fake, &["account"]).succeeded();
+    assert_eq!(fake.count("user/info"), 1);
+    assert!(fake.violations().is_empty(), "{:?}", fake.violations());
+}
+
+#[test]
+fn a_key_that_is_refused_is_not_kept() {
+    let (fake, home) = (service(), Home::new());
+    home.login(&fake, KEY).refused(1, &["not kept", "API key"]);
+    assert!(!home.at("config/fichierfs/keys/default").exists());
+    home.login(&fake, "").refused(1, &["empty"]);
+    home.login(&fake, "two words").refused(1, &["character"]);
+    assert!(fake.violations().is_empty(), "{:?}", fake.violations());
+}
+
+#[test]
+fn a_key_can_be_checked_again_after_a_failure() {
+    let (fake, home) = (service(), Home::new());
+    home.login(&fake, KEY).refused(1, &["not kept"]);
+    // The right key now; and the wrong one once more, which may not be asked for so soon.
+    home.login(&fake, &fake.key()).succeeded();
+    home.login(&fake, KEY).refused(1, &["not kept"]);
+    assert!(fake.count("user/info") <= 2);
+}
+
+#[test]
+fn without_a_key_nobody_is_asked() {
+    let (fake, home) = (service(), Home::new());
+    home.ask(&fake, &["account"])
+        .refused(1, &["fichierfs login"]);
+    home.ask(&fake, &["account", "--account", "work"])
+        .refused(1, &["--account work"]);
+    assert!(fake.log().is_empty());
+}
+
+#[test]
+fn a_service_that_is_away_is_told() {
+    let home = Home::new();
+    let mut command = home.command();
+    // A port nobody listens at: taken and given back.
+    let port = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    command
+        .env("FICHIERFS_API_KEY", KEY)
+        .env("FICHIERFS_CLOCK", "200")
+        .args([
+            "account",
+            "--api-url",
+            &format!("http://127.0.0.1:{port}/v1"),
+        ]);
+    Ended::of(command.output().unwrap()).refused(1, &["user/info"]);
+}
+
+#[test]
+fn a_login_that_is_overridden_is_told() {
+    let (fake, home) = (service(), Home::new());
+    let toml = format!("api-key = \"{KEY}\"\n");
+    home.write("config/fichierfs/config.toml", &toml, 0o600);
+    let ended = home.login(&fake, &fake.key());
+    ended.succeeded();
+    assert!(ended.err.contains("config.toml"), "{ended:?}");
+    assert!(!ended.err.contains(KEY));
+}
+
+/// Answers as a running mount does.
+struct Mounted(Answer);
+
+impl Answers for Mounted {
+    async fn answer(&self, request: Request) -> Answer {
+        match request {
+            Request::Ping => Answer::Pong(Pong {
+                pid: 7,
+                account: "work".into(),
+                mountpoint: "/mnt/x".into(),
+                version: "0".into(),
+            }),
+            _ => self.0.clone(),
+        }
+    }
+}
+
+/// Runs `account` while a mount of `work` answers with `answer`.
+fn beside_a_mount(home: &Home, answer: Answer) -> Ended {
+    let socket = home.at("run/fichierfs/work.sock");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let server = Server::bind(std::slice::from_ref(&socket)).unwrap();
+    runtime.spawn(server.serve(Arc::new(Mounted(answer))));
+    // No key anywhere: only the mount can know.
+    home.run(["account", "--account", "work"])
+}
+
+#[test]
+fn a_running_mount_is_asked_first() {
+    let home = Home::new();
+    let info = serde_json::json!({"answer": "account", "age_seconds": 61, "info": {
+        "email": "me@example.org", "offer": "Access", "subscription_end": null,
+        "cold_storage": 5_000_000, "hot_storage": 0, "available_cold_storage": null,
+        "cdn_credits": 0, "use_cdn": false, "over_quota": false, "upload_forbidden": false}});
+    let answer = serde_json::from_value(info).unwrap();
+    let ended = beside_a_mount(&home, answer);
+    ended.succeeded();
+    assert!(ended.out.contains("me@example.org") && ended.out.contains("1m 1s ago"));
+    let ended = beside_a_mount(&home, Answer::error("the service is away"));
+    ended.refused(1, &["running mount", "the service is away"]);
+}

@@ -1,0 +1,82 @@
+//! Texts that people read, kept as files: help and the reference of options. After a wanted
+//! change: `UPDATE_EXPECTED=1 cargo test --test it`, and look at what git shows.
+use super::Home;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn compare(path: &Path, now: &str) {
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, now).unwrap();
+        return;
+    }
+    let expected = fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(
+        now,
+        expected,
+        "{} differs from what the program says; run with UPDATE_EXPECTED=1 if that is wanted",
+        path.display()
+    );
+}
+
+fn expected(name: &str) -> PathBuf {
+    repository().join("tests/it/cli/expected").join(name)
+}
+
+#[test]
+fn help_is_what_the_files_say() {
+    let home = Home::new();
+    for (name, arguments) in [
+        ("help.txt", vec!["--help"]),
+        ("mount.txt", vec!["mount", "--help"]),
+        ("umount.txt", vec!["umount", "--help"]),
+        ("login.txt", vec!["login", "--help"]),
+        ("account.txt", vec!["account", "--help"]),
+    ] {
+        let ended = home.run(&arguments);
+        ended.succeeded();
+        assert!(ended.err.is_empty(), "{ended:?}");
+        compare(&expected(name), &ended.out);
+    }
+}
+
+#[test]
+fn the_reference_of_options_is_up_to_date() {
+    compare(
+        &repository().join("docs/configuration.md"),
+        &fichierfs::cli::reference::markdown(),
+    );
+}
+
+#[test]
+fn the_reference_names_every_option_and_variable() {
+    let page = fichierfs::cli::reference::markdown();
+    let declaration = fichierfs::cli::declaration();
+    let mount = declaration.find_subcommand("mount").unwrap();
+    let named = mount
+        .get_arguments()
+        .filter(|arg| !arg.is_hide_set() && arg.get_help_heading().is_some());
+    let mut count = 0;
+    for arg in named {
+        let long = arg.get_long().unwrap();
+        assert!(page.contains(&format!("| `--{long}")), "--{long}");
+        count += 1;
+    }
+    assert!(count >= 17, "only {count} options are documented");
+    let other = ["FICHIERFS_API_KEY", "FICHIERFS_LOG", "FICHIERFS_READ_ONLY"];
+    assert!(other.iter().all(|name| page.contains(name)));
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let ended = Home::new().run(["--version"]);
+    ended.succeeded();
+    assert_eq!(
+        ended.out.trim(),
+        concat!("fichierfs ", env!("CARGO_PKG_VERSION"))
+    );
+}

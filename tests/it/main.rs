@@ -1,0 +1,10 @@
+//! The parts against the fake service, over HTTP and without a mount; and the program's commands.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test cannot set up fails the test"
+)]
+mod api;
+mod cli;
+mod common;
+mod read;
+mod tree;

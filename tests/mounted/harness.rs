@@ -1,0 +1,246 @@
+//! A mount of the fake service through the real program, in folders that vanish with the test.
+use fake_1fichier::Fake;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Real time until something that takes a moment must have happened. Generous: the machine may be
+/// busy with other tests, and nothing is concluded from how fast it was.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// Whether mounting can work here. Says loudly when not, so that a green run does not look like more
+/// than it is.
+pub(crate) fn can_mount() -> bool {
+    let can = Path::new("/dev/fuse").exists();
+    if !can {
+        eprintln!("!!! SKIPPED: /dev/fuse is missing, nothing was tested !!!");
+    }
+    can
+}
+
+/// The `fichierfs` command, told nothing by the surroundings.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fichierfs"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("FICHIERFS_") || name.starts_with("XDG_") || name.ends_with("_PROXY") {
+            command.env_remove(&*name);
+        }
+    }
+    command
+}
+
+/// A mount that can be made again over the same state.
+pub(crate) struct Mount {
+    folders: TempDir,
+    child: Option<Child>,
+    key: String,
+    api_url: String,
+    clock: Option<String>,
+    options: Vec<String>,
+}
+
+impl Mount {
+    /// Mounts `fake` with default options; ready when it returns.
+    pub(crate) fn new(fake: &Fake) -> Self {
+        Self::with(fake, None, &[])
+    }
+
+    /// Mounts `fake` with a clock shared with it and with options.
+    pub(crate) fn with(fake: &Fake, clock: Option<&str>, options: &[&str]) -> Self {
+        let mut mount = Self::prepared(fake, clock, options);
+        mount.start();
+        mount
+    }
+
+    /// Everything but the mount itself.
+    pub(crate) fn prepared(fake: &Fake, clock: Option<&str>, options: &[&str]) -> Self {
+        let folders = tempfile::Builder::new()
+            .prefix("fichierfs-test")
+            .tempdir()
+            .unwrap();
+        for folder in ["mnt", "state", "cache", "home"] {
+            fs::create_dir(folders.path().join(folder)).unwrap();
+        }
+        Self {
+            folders,
+            child: None,
+            key: fake.key(),
+            api_url: fake.api_url(),
+            clock: clock.map(str::to_owned),
+            options: options.iter().map(|&option| option.to_owned()).collect(),
+        }
+    }
+
+    /// Where it is mounted.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.folders.path().join("mnt")
+    }
+
+    /// A path on the mount.
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
+        self.dir().join(below)
+    }
+
+    /// The program's log so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folders.path().join("log")).unwrap_or_default()
+    }
+
+    /// The mount command of this mount, not yet started.
+    pub(crate) fn mount_command(&self) -> Command {
+        let at = |name: &str| self.folders.path().join(name);
+        let mut command = command();
+        command
+            .arg("mount")
+            .arg("--api-url")
+            .arg(&self.api_url)
+            .arg("--state-dir")
+            .arg(at("state"))
+            .arg("--cache-dir")
+            .arg(at("cache"))
+            .args(&self.options)
+            .arg(self.dir())
+            .env("HOME", at("home"))
+            .env("FICHIERFS_API_KEY", &self.key)
+            .stdin(Stdio::null());
+        if let Some(clock) = &self.clock {
+            command.env("FICHIERFS_CLOCK", clock);
+        }
+        command
+    }
+
+    /// Starts the program and waits until the mountpoint answers.
+    pub(crate) fn start(&mut self) {
+        let log = fs::File::create(self.folders.path().join("log")).unwrap();
+        let mut command = self.mount_command();
+        command
+            .arg("--foreground")
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        let mut child = command.spawn().unwrap();
+        let end = Instant::now() + SOON;
+        // A dead mount of before is listed as well, so it must answer too.
+        while !is_mounted(&self.dir()) || fs::metadata(self.dir()).is_err() {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the mount ended with {status}:\n{}", self.log());
+            }
+            if Instant::now() > end {
+                let _ = child.kill();
+                panic!("no mount after {SOON:?}:\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.child = Some(child);
+    }
+
+    /// The serving process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a started mount").id()
+    }
+
+    /// Unmounts as a person would and waits for the program's end.
+    pub(crate) fn umount(&mut self) -> ExitStatus {
+        let status = Command::new("umount").arg(self.dir()).status().unwrap();
+        assert!(status.success(), "umount: {status}");
+        self.wait()
+    }
+
+    /// Sends a signal to the serving process.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Waits for the program's end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("a started mount");
+        let end = Instant::now() + SOON;
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status;
+            }
+            if Instant::now() > end {
+                let _ = child.kill();
+                panic!("still running after {SOON:?}:\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Bytes of memory the serving process has resident now, and at most so far.
+    pub(crate) fn resident(&self) -> (u64, u64) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let kib = |name: &str| -> u64 {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        (kib("VmRSS:") * 1024, kib("VmHWM:") * 1024)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if is_mounted(&self.dir()) {
+            let _ = Command::new("umount").arg("-l").arg(self.dir()).status();
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("log of the mount:\n{}", self.log());
+        }
+    }
+}
+
+/// Whether something is mounted on `dir`, dead or alive; does not touch `dir` itself.
+pub(crate) fn is_mounted(dir: &Path) -> bool {
+    let dir = dir.to_string_lossy();
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    mounts
+        .lines()
+        .any(|line| line.split(' ').nth(1) == Some(&dir))
+}
+
+/// Waits until `happened` says so.
+pub(crate) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+    let end = Instant::now() + SOON;
+    while !happened() {
+        assert!(Instant::now() < end, "not within {SOON:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// All of a file.
+pub(crate) fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The names in a folder, sorted.
+pub(crate) fn names(dir: &Path) -> std::io::Result<Vec<String>> {
+    let mut names: Vec<String> = fs::read_dir(dir)?
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<_, _>>()?;
+    names.sort();
+    Ok(names)
+}
+
+/// Fails when the client made a call that could have locked the account.
+pub(crate) fn assert_well_behaved(fake: &Fake) {
+    let violations = fake.violations();
+    assert!(
+        violations.is_empty(),
+        "{} violations, first: {:?}",
+        violations.len(),
+        violations[0]
+    );
+}
