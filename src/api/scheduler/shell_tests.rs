@@ -205,12 +205,14 @@ fn a_scheduler_outlives_the_runtime_it_was_used_in() {
     let clock = clock();
     let dir = TempDir::new().unwrap();
     let scheduler = Scheduler::new(clock, slow(), Some(open(dir.path())));
+    let mut under_way = Vec::new();
     for _ in 0..2 {
         let runtime = tokio::runtime::Runtime::new().unwrap();
+        let began = saved::millis(clock.unix());
         runtime.block_on(async {
             for _ in 0..3 {
                 let permit = scheduler.permit(&ask(clock, 600), &PLAIN).await.unwrap();
-                permit.finish(Verdict::Answered);
+                under_way.push(permit);
             }
             let waiting = scheduler.clone();
             let _detached = tokio::spawn(async move {
@@ -218,11 +220,13 @@ fn a_scheduler_outlives_the_runtime_it_was_used_in() {
                 waiting.permit(&terms, &PLAIN).await.map(drop)
             });
             until(|| scheduler.snapshot().waiting.total() == 1).await;
+            until(|| record(dir.path()).is_some_and(|saved| saved.at_ms > began)).await;
         });
         // Here the caller, the ticker and the saver are cut off in the middle.
         drop(runtime);
     }
     assert_eq!(scheduler.snapshot().waiting.total(), 0);
+    drop(under_way);
     drop(scheduler);
     assert!(record(dir.path()).unwrap().clean);
 }

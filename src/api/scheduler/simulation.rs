@@ -172,7 +172,7 @@ impl Day {
     fn arrived(&self, call: usize) -> Ms {
         let (start, verdict_at) = self.times(call);
         match self.plan[call].verdict {
-            Verdict::Lost => start + 2000,
+            Verdict::Lost | Verdict::NotSent => start + 2000,
             _ => verdict_at.min(start + 2000),
         }
     }
@@ -182,7 +182,12 @@ impl Day {
         let mut closings: Vec<_> = self
             .starts
             .iter()
-            .filter(|call| !matches!(self.plan[**call].verdict, Verdict::Answered | Verdict::Lost))
+            .filter(|call| {
+                !matches!(
+                    self.plan[**call].verdict,
+                    Verdict::Answered | Verdict::Lost | Verdict::NotSent
+                )
+            })
             .map(|call| (self.times(*call).1, self.plan[*call].verdict))
             .collect();
         closings.sort_by_key(|(at, _)| *at);
@@ -219,6 +224,9 @@ impl Day {
                     (CallClass::UserInfo, CallClass::UserInfo) => 360_000,
                     _ => continue,
                 };
+                if self.plan[*earlier].verdict == Verdict::NotSent {
+                    continue; // the service never saw it
+                }
                 let (_, verdict_at) = self.times(*earlier);
                 let seen = verdict_at.max(self.arrived(*earlier));
                 assert!(self.times(*later).0 >= seen + gap);
@@ -377,6 +385,7 @@ fn verdicts(trouble: u32) -> impl Strategy<Value = Verdict> {
     prop_oneof![
         100 => Just(Verdict::Answered),
         8 => Just(Verdict::Lost),
+        4 => Just(Verdict::NotSent),
         trouble => Just(Verdict::Flooded { retry_after: None }),
         trouble.div_ceil(3) => (0..5000_u64).prop_map(|s| Verdict::Flooded {
             retry_after: Some(Duration::from_secs(s)),
@@ -449,7 +458,7 @@ proptest! {
                 patience: 100_000_000,
                 leaves: None,
                 verdict: match call.verdict {
-                    Verdict::Lost => Verdict::Lost,
+                    silent @ (Verdict::Lost | Verdict::NotSent) => silent,
                     _ => Verdict::Answered,
                 },
                 ..call

@@ -81,6 +81,20 @@ fn a_slot_is_free_after_the_span_and_a_second_after_the_answer() {
 }
 
 #[test]
+fn at_a_slow_rate_calls_without_an_answer_keep_the_span_too() {
+    let rates = Rates {
+        starts_per_second: 0.5,
+        ..Rates::default()
+    };
+    let mut bench = Bench(State::new(rates, at(0.0)));
+    for _ in 0..3 {
+        bench.call(Verdict::Lost, 0.0);
+    }
+    bench.ask(CallClass::Plain, Priority::Wanted, 0.0);
+    bench.waits_until(6.0, 0.0);
+}
+
+#[test]
 fn background_calls_leave_the_last_slot_to_others() {
     let mut bench = Bench::new();
     bench.call(Verdict::Answered, 0.0);
