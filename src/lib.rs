@@ -19,5 +19,6 @@
 //! Good places to start: [`fs`] for what one kernel request does, [`tree::Tree`] for names,
 //! [`read::Reader`] for bytes, [`api::Client`] for calls, [`api::scheduler`] for when a call may start.
 pub mod api;
+pub mod read;
 pub mod secret;
 pub mod util;

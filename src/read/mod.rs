@@ -1,0 +1,2 @@
+//! Bytes out: tokens, streams, read-ahead, memory blocks, disk cache.
+pub mod disk;
