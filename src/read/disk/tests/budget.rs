@@ -2,7 +2,7 @@
 use super::super::geometry::{EDGE, UNIT};
 use super::{MIB, check, content, data_file, flush, id, offer, on_disk, open};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Looks at the folder all the time `work` takes; the most it took on disk.
 fn most_on_disk(dir: &Path, work: impl FnOnce()) -> u64 {
@@ -108,33 +108,34 @@ fn recency_survives_a_restart() {
 #[test]
 fn readers_are_never_punched_under() {
     let dir = tempfile::tempdir().unwrap();
-    let cache = open(dir.path(), 16 * MIB);
+    // Room for little more than one segment: whatever is evicted was read just now.
+    let cache = open(dir.path(), 6 * MIB);
     let size = 64 * MIB;
-    let done = AtomicBool::new(false);
+    let written = AtomicU64::new(0);
     let hits: u64 = std::thread::scope(|scope| {
-        let readers: Vec<_> = (0..3u64)
+        let readers: Vec<_> = (0..4u64)
             .map(|reader| {
-                let (cache, done) = (cache.clone(), &done);
+                let (cache, written) = (cache.clone(), &written);
                 scope.spawn(move || {
-                    let (mut hits, mut at) = (0u64, reader);
-                    while !done.load(Ordering::Relaxed) {
-                        at = at.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
-                        let start = (at >> 20) % size;
-                        hits += u64::from(check(&cache, 1, size, start..start + 200_000));
+                    let mut hits = 0u64;
+                    loop {
+                        let end = written.load(Ordering::Relaxed);
+                        if end == size {
+                            return hits;
+                        }
+                        let start = end.saturating_sub((reader + 1) * MIB);
+                        hits += u64::from(check(&cache, 1, size, start..start + MIB));
                     }
-                    hits
                 })
             })
             .collect();
         for start in (0..size).step_by(1 << 20) {
             offer(&cache, 1, size, start..start + MIB);
             flush(&cache);
+            written.store(start + MIB, Ordering::Relaxed);
         }
-        done.store(true, Ordering::Relaxed);
-        readers
-            .into_iter()
-            .map(|reader| reader.join().unwrap())
-            .sum()
+        let hits = readers.into_iter().map(|reader| reader.join().unwrap());
+        hits.sum()
     });
     let usage = cache.usage();
     assert!(hits > 0 && usage.evicted > 0, "{hits} hits, {usage:?}");
