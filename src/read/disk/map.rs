@@ -7,9 +7,7 @@
 //!
 //! Every mutation of a segment goes through [`Map::change`], which keeps sums and queues right.
 //! Eviction is in [`evict`](super::evict), what is persisted in [`persist`](super::persist).
-use super::geometry::{
-    MAX_SIZE, UNIT, bit_of, edges, first_unit, masks, on_disk, segment_of, units_touched,
-};
+use super::geometry::{UNIT, bit_of, edges, first_unit, masks, on_disk, segment_of, units_touched};
 use super::segment::{Absent, Entry, Key, Segment};
 use crate::api::FileId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -185,9 +183,6 @@ impl Map {
 
     /// Charges a unit that is about to be written; [`commit`](Self::commit) makes it readable.
     pub(super) fn begin(&mut self, file: FileId, size: u64, unit: u64) {
-        if size > MAX_SIZE || unit * UNIT >= size {
-            return;
-        }
         let bit = bit_of(unit);
         self.entry(file, size);
         self.change((file, segment_of(unit)), |segment| segment.stale |= bit);

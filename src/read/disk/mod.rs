@@ -13,15 +13,16 @@
 //! What it never knows: names, folders, the service. A [`FileId`] is one content for ever, so
 //! nothing here is ever invalidated.
 //!
-//! On disk, below the cache's folder: `lock`, `map` (all files' contents, see [`mapfile`]) and
+//! On disk, below the cache's folder: `lock`, `map` (all files' contents, see `mapfile`) and
 //! `data/<c>/<id>`, one sparse file per id.
 //!
-//! One thread, the [`writer`], changes the disk. Readers share with it the [`map`] behind one
+//! One thread, the `writer`, changes the disk. Readers share with it the `map` behind one
 //! mutex, held for microseconds; locks are never nested.
 mod assemble;
 mod checksum;
 mod data;
 mod evict;
+mod folder;
 mod geometry;
 mod health;
 mod map;
@@ -48,10 +49,10 @@ use mapfile::MapFile;
 use queue::{Offer, Queue};
 use segment::{Absent, Patch};
 use serde::Serialize;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -126,7 +127,7 @@ impl DiskCache {
     /// [`ErrorKind::ResourceBusy`] when another process uses the folder; any other when the folder
     /// cannot be made or locked. The message names the folder; a mount does well without.
     pub fn open(dir: &Path, budget: u64, clock: Clock) -> io::Result<Self> {
-        let lock = lock_folder(dir)?;
+        let lock = folder::lock(dir)?;
         let mut map = Map::new(dir.metadata()?.blksize());
         let mapfile = MapFile::open(dir, &mut map);
         let shared = Arc::new(Shared {
@@ -374,42 +375,4 @@ impl Drop for Pin<'_> {
     fn drop(&mut self) {
         lock(&self.shared.map).unpin(self.file, &self.units);
     }
-}
-
-/// Makes the folder and locks it for this process.
-fn lock_folder(dir: &Path) -> io::Result<File> {
-    let context = |what: &str, error: &io::Error| {
-        let message = format!("disk cache {}: {what}: {error}", dir.display());
-        io::Error::new(error.kind(), message)
-    };
-    data::make_dir(dir).map_err(|error| context("cannot make the folder", &error))?;
-    let path = dir.join("lock");
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).mode(0o600);
-    let opened = match options.open(&path) {
-        Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => File::open(&path),
-        opened => opened,
-    };
-    let mut file = opened.map_err(|error| context("cannot open its lock", &error))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::Error(error)) => return Err(context("cannot lock it", &error)),
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            // Only for the message.
-            (&file).take(20).read_to_string(&mut holder).ok();
-            let message = format!(
-                "disk cache {}: in use by another process ({}); one mount per folder: give this \
-                 mount another cache folder, or end the other",
-                dir.display(),
-                holder.trim()
-            );
-            return Err(io::Error::new(ErrorKind::ResourceBusy, message));
-        }
-    }
-    // For the message above only: on a full disk the lock works as well.
-    file.set_len(0)
-        .and_then(|()| file.write_all(format!("pid {}\n", std::process::id()).as_bytes()))
-        .ok();
-    Ok(file)
 }

@@ -167,3 +167,57 @@ fn wait<'a>(
     }
     state
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOT_LONG: Duration = Duration::from_millis(5);
+
+    fn offer(file: &str, len: usize) -> Offer {
+        Offer {
+            file: FileId::parse(file).unwrap(),
+            size: 1 << 40,
+            offset: 0,
+            bytes: Bytes::from(vec![0; len]),
+        }
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let queue = Queue::default();
+        assert!(queue.offer(offer("aaaaa", WAITING - 10)));
+        assert!(!queue.offer(offer("bbbbb", 11)));
+        assert!(queue.offer(offer("bbbbb", 10)));
+        assert_eq!(queue.waiting(), WAITING);
+        queue.forget(FileId::parse("aaaaa"));
+        assert_eq!(queue.waiting(), 10);
+        assert!(matches!(queue.next(NOT_LONG), Next::Offer(next) if next.bytes.len() == 10));
+        assert_eq!(queue.waiting(), 0);
+    }
+
+    #[test]
+    fn a_flush_comes_after_what_was_offered_and_never_waits_for_ever() {
+        let queue = Queue::default();
+        assert!(queue.offer(offer("aaaaa", 5)));
+        assert!(!queue.flush(NOT_LONG), "nobody writes");
+        assert!(matches!(queue.next(NOT_LONG), Next::Offer(_)));
+        assert!(matches!(queue.next(NOT_LONG), Next::Flush(1)));
+        queue.flushed(1);
+        assert!(matches!(queue.next(NOT_LONG), Next::Idle));
+        queue.nudge();
+        assert!(matches!(queue.next(Duration::MAX), Next::Idle));
+    }
+
+    #[test]
+    fn an_ended_writer_holds_nobody_up() {
+        let queue = Queue::default();
+        queue.stop(NOT_LONG);
+        assert!(!queue.ended());
+        assert!(matches!(queue.next(NOT_LONG), Next::Stop));
+        queue.end();
+        queue.stop(Duration::MAX);
+        assert!(!queue.offer(offer("aaaaa", 5)));
+        assert!(!queue.flush(Duration::MAX));
+    }
+}

@@ -304,8 +304,9 @@ impl Writer {
                 .find(|snapshots: &Vec<Snapshot>| !snapshots.is_empty())
                 .unwrap_or_default()
         });
-        if let Err(error) = written {
-            self.failed("rewriting its map", &error);
+        match written {
+            Ok(()) => shared.health.wrote(),
+            Err(error) => self.failed("rewriting its map", &error),
         }
     }
 

@@ -1,4 +1,5 @@
 //! The budget at every instant, and who has to go for it.
+use super::super::Pin;
 use super::super::geometry::{EDGE, UNIT};
 use super::{MIB, check, content, data_file, flush, id, offer, on_disk, open};
 use std::path::Path;
@@ -140,6 +141,33 @@ fn readers_are_never_punched_under() {
     let usage = cache.usage();
     assert!(hits > 0 && usage.evicted > 0, "{hits} hits, {usage:?}");
     assert_eq!(usage.damaged, 0, "a reader saw a hole: {usage:?}");
+}
+
+#[test]
+fn what_is_being_read_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open(dir.path(), 16 * MIB);
+    let size = 64 * MIB;
+    offer(&cache, 1, size, 8 * MIB..12 * MIB);
+    flush(&cache);
+    let units = 8 * MIB / UNIT..12 * MIB / UNIT;
+    let (pin, _) = Pin::take(cache.shared(), id(1), size, units).unwrap();
+    for start in (12 * MIB..60 * MIB).step_by(1 << 20) {
+        offer(&cache, 1, size, start..start + MIB);
+        flush(&cache);
+    }
+    // Looked at past the cache, which would make it the most recently used.
+    let mut bytes = vec![0; 4 << 20];
+    cache
+        .shared()
+        .data
+        .read(id(1), 8 * MIB, &mut bytes)
+        .unwrap();
+    assert!(bytes == content(1, 8 * MIB..12 * MIB));
+    drop(pin);
+    offer(&cache, 1, size, 12 * MIB..24 * MIB);
+    flush(&cache);
+    assert_eq!(cache.present(id(1), 8 * MIB..size), 8 * MIB);
 }
 
 #[test]
