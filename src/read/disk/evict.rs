@@ -94,14 +94,6 @@ impl Map {
         }
     }
 
-    /// Makes all of all files stale and lists it as garbage.
-    pub(super) fn forget_all(&mut self) {
-        let files: Vec<FileId> = self.files.keys().copied().collect();
-        for file in files {
-            self.forget(file);
-        }
-    }
-
     /// Lists the stale units of a segment for removal: they could not be freed at once.
     pub(super) fn list_garbage(&mut self, key: Key) {
         self.garbage.insert(key);
@@ -115,25 +107,24 @@ impl Map {
         }
     }
 
-    /// The stale units nobody reads any more, to be freed now; those still being read stay listed.
-    pub(super) fn take_garbage(&mut self) -> Vec<Patch> {
-        let mut free = Vec::new();
-        let listed = std::mem::take(&mut self.garbage);
-        for (file, index) in listed {
-            let Some(segment) = self.segment_mut((file, index)) else {
-                continue;
-            };
-            if segment.pins > 0 {
-                self.garbage.insert((file, index));
-            } else if segment.stale != 0 {
-                free.push(Patch {
-                    file,
-                    segment: index,
-                    mask: segment.stale,
-                });
-            }
+    /// The segments with stale units to be freed.
+    pub(super) fn garbage(&self) -> Vec<Key> {
+        self.garbage.iter().copied().collect()
+    }
+
+    /// The stale units of a segment listed as garbage, to be freed now. `None` when there are none,
+    /// or someone is still reading; then it stays listed.
+    pub(super) fn take_garbage(&mut self, key: Key) -> Option<Patch> {
+        if self.pinned(key) || !self.garbage.remove(&key) {
+            return None;
         }
-        free
+        let (file, segment) = key;
+        let mask = self.segment_mut(key)?.stale;
+        (mask != 0).then_some(Patch {
+            file,
+            segment,
+            mask,
+        })
     }
 
     /// Whether stale units wait for their readers to end.

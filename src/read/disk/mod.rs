@@ -240,7 +240,11 @@ impl DiskCache {
     pub fn clear(&self) {
         let shared = self.shared();
         shared.queue.forget(None);
-        lock(&shared.map).forget_all();
+        let files = lock(&shared.map).all_files();
+        // One at a time, so that a large cache holds nobody up.
+        for file in files {
+            lock(&shared.map).forget(file);
+        }
         shared.queue.nudge();
     }
 

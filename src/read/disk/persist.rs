@@ -3,7 +3,6 @@ use super::geometry::{MAX_SIZE, bit_of, existing, on_disk, units_in};
 use super::map::Map;
 use super::segment::{Key, Patch};
 use crate::api::FileId;
-use std::collections::HashSet;
 
 /// A segment as the persisted map keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,10 +86,9 @@ impl Map {
         })
     }
 
-    /// The files that are not in `seen`.
-    pub(super) fn files_but(&self, seen: &HashSet<FileId>) -> Vec<FileId> {
-        let known = self.files.keys().copied();
-        known.filter(|file| !seen.contains(file)).collect()
+    /// All files.
+    pub(super) fn all_files(&self) -> Vec<FileId> {
+        self.files.keys().copied().collect()
     }
 
     /// All segments with present units, least recently used first.

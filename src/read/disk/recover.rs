@@ -48,9 +48,9 @@ pub(super) fn run(writer: &mut Writer) -> io::Result<()> {
             }
         }
     }
-    let gone = lock(&shared.map).files_but(&seen);
-    for file in gone {
-        lock(&shared.map).forget(file);
+    let known = lock(&shared.map).all_files();
+    for file in known.iter().filter(|file| !seen.contains(file)) {
+        lock(&shared.map).forget(*file);
     }
     Ok(())
 }

@@ -234,16 +234,14 @@ impl Writer {
 
     /// Frees all garbage nobody reads.
     fn sweep(&mut self) -> io::Result<()> {
-        let garbage = lock(&self.shared.map).take_garbage();
-        let mut failed = Ok(());
-        for patch in garbage {
-            if failed.is_ok() {
-                failed = self.release(patch);
-            } else {
-                lock(&self.shared.map).list_garbage((patch.file, patch.segment));
+        let garbage = lock(&self.shared.map).garbage();
+        for key in garbage {
+            let patch = lock(&self.shared.map).take_garbage(key);
+            if let Some(patch) = patch {
+                self.release(patch)?;
             }
         }
-        failed
+        Ok(())
     }
 
     /// Does what can wait until nothing else is to do; `all` of it, or what is due.

@@ -151,7 +151,10 @@ proptest! {
                 }
                 Op::Forget(file) => map.forget(id(file)),
                 Op::Sweep => {
-                    for patch in map.take_garbage() {
+                    for key in map.garbage() {
+                        let Some(patch) = map.take_garbage(key) else {
+                            continue;
+                        };
                         let pinned = pins.iter().any(|(file, range)| {
                             id(*file) == patch.file
                                 && range.clone().any(|u| segment_of(u) == patch.segment)
@@ -166,9 +169,13 @@ proptest! {
         for (file, units) in pins {
             map.unpin(id(file), &units);
         }
-        map.forget_all();
-        for patch in map.take_garbage() {
-            map.freed(patch);
+        for file in map.all_files() {
+            map.forget(file);
+        }
+        for key in map.garbage() {
+            if let Some(patch) = map.take_garbage(key) {
+                map.freed(patch);
+            }
         }
         recount(&map);
         prop_assert_eq!(map.charged(), FIXED_COST, "all is free in the end");
@@ -239,5 +246,6 @@ fn what_was_forgotten_while_it_was_written_does_not_appear() {
     map.forget(id(0));
     assert!(!map.commit(id(0), 0, 1));
     assert_eq!(map.present(id(0), &(0..9)), 0);
-    assert_eq!(map.take_garbage(), [Patch::unit(id(0), 0)]);
+    assert_eq!(map.garbage(), [(id(0), 0)]);
+    assert_eq!(map.take_garbage((id(0), 0)), Some(Patch::unit(id(0), 0)));
 }
