@@ -11,7 +11,7 @@ use crate::api::{self, Ask, Client, ErrorKind, Priority, Requester};
 use crate::config;
 use crate::control::{self, AccountAnswer, Answer, Pong, Request};
 use crate::fs::{Fs, FsSettings, Ownership, Session};
-use crate::read::{ReadSettings, Reader};
+use crate::read::{DiskCache, ReadSettings, Reader};
 use crate::tree::{Caller, Ino, Tree, TreeSettings, resolve_root};
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
@@ -200,10 +200,21 @@ async fn first_answers(
     ));
     let reading = ReadSettings {
         memory: config.memory,
+        disk: disk_cache(config, clock),
         connections: ReadSettings::CONNECTIONS,
     };
     let reader = Reader::new(client.clone(), clock, reading, runtime.clone());
     Ok(Parts { tree, reader })
+}
+
+/// The disk cache, if one is wanted and can be had; a mount does well without.
+fn disk_cache(config: &config::Mount, clock: Clock) -> Option<DiskCache> {
+    if config.cache_size == 0 {
+        return None;
+    }
+    DiskCache::open(&config.own_cache_dir(), config.cache_size, clock)
+        .inspect_err(|error| log::warn!("no disk cache: {error}"))
+        .ok()
 }
 
 fn attach(config: &config::Mount) -> anyhow::Result<Attached> {

@@ -10,6 +10,8 @@ pub(super) struct Counters {
     pub(super) hits: AtomicU64,
     /// Reads that had to wait.
     pub(super) waits: AtomicU64,
+    /// Bytes brought from disk to memory.
+    pub(super) from_disk: AtomicU64,
     /// Ranges requested from the service.
     pub(super) ranges: AtomicU64,
     /// Bytes received from the service.

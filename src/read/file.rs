@@ -2,9 +2,10 @@
 //!
 //! Promises: no byte is fetched twice at the same time; whoever waits is told as soon as the last
 //! byte he lacks is there, or why it will not come. Decides, but does not fetch: [`super::stream`]
-//! carries out. Lock order: a file's state, then the blocks.
-use super::blocks::Blocks;
+//! carries out. Lock order: a file's state, then the store's.
+use super::blocks::BLOCK;
 use super::error::ReadError;
+use super::store::Store;
 use super::token::Token;
 use super::window::{Access, SKIP};
 use crate::api::{FileId, FileUrl, Requester};
@@ -24,7 +25,7 @@ pub(super) struct File {
     pub(super) id: FileId,
     pub(super) size: u64,
     pub(super) token: Arc<Token>,
-    blocks: Arc<Blocks>,
+    store: Arc<Store>,
     state: Mutex<State>,
 }
 
@@ -69,8 +70,19 @@ pub(super) struct Fetch {
 pub(super) enum Need {
     /// All is there by now.
     Present,
+    /// This part is on disk and must be brought to memory.
+    OnDisk(Range<u64>),
     /// Something is missing: wait for the answer, having started the stream, if one is given.
     Wait(oneshot::Receiver<Result<(), ReadError>>, Option<Fetch>),
+}
+
+/// Where missing bytes may come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sources {
+    /// From disk if they are there, else from the service.
+    All,
+    /// From the service: the disk failed just now.
+    ServiceOnly,
 }
 
 /// Who reads.
@@ -82,12 +94,12 @@ pub(super) struct Reading {
 }
 
 impl File {
-    pub(super) fn new(url: &FileUrl, size: u64, token: Arc<Token>, blocks: Arc<Blocks>) -> Self {
+    pub(super) fn new(url: &FileUrl, size: u64, token: Arc<Token>, store: Arc<Store>) -> Self {
         Self {
             id: url.id(),
             size,
             token,
-            blocks,
+            store,
             state: Mutex::default(),
         }
     }
@@ -129,13 +141,25 @@ impl File {
         }
     }
 
-    /// Arranges for `range`: joins a stream that reaches it soon, else plans one from the first
-    /// missing byte to the window's edge.
-    pub(super) fn need(&self, range: &Range<u64>, edge: u64, who: &Reading) -> Need {
+    /// Arranges for `range`: names what is on disk, or joins a stream that reaches the first missing
+    /// byte soon, or plans one from there to the window's edge.
+    pub(super) fn need(
+        &self,
+        range: &Range<u64>,
+        edge: u64,
+        who: &Reading,
+        sources: Sources,
+    ) -> Need {
         let mut state = lock(&self.state);
-        let hole = self.blocks.first_missing(self.id, range.clone());
+        let hole = self.store.memory.first_missing(self.id, range.clone());
         if hole >= range.end {
             return Need::Present;
+        }
+        if sources == Sources::All {
+            let part = self.store.loadable(self.id, self.size, hole);
+            if !part.is_empty() {
+                return Need::OnDisk(part);
+            }
         }
         let (tell, told) = oneshot::channel();
         state.waiters.push(Waiter {
@@ -146,13 +170,14 @@ impl File {
             return Need::Wait(told, None);
         }
         let end = self.gap_end(&state, hole, edge.max(range.end));
+        let begin = self.store.begin(self.id, hole);
         // A stream that would get there too late ends where the new one begins.
         for stream in &mut state.streams {
-            if stream.pos < hole && stream.end > hole {
-                stream.end = hole;
+            if stream.pos < begin && stream.end > begin {
+                stream.end = begin;
             }
         }
-        let fetch = state.start(hole..end, who.handle);
+        let fetch = state.start(begin..end, who.handle);
         Need::Wait(told, Some(fetch))
     }
 
@@ -183,7 +208,7 @@ impl File {
     fn first_uncovered(&self, state: &State, range: Range<u64>) -> u64 {
         let mut at = range.start;
         while at < range.end {
-            let here = self.blocks.first_missing(self.id, at..range.end);
+            let here = self.store.here_until(self.id, &(at..range.end));
             let covered = state
                 .streams
                 .iter()
@@ -199,7 +224,7 @@ impl File {
     /// Where a stream from `at` should end: at `most`, or where bytes are here or on their way.
     fn gap_end(&self, state: &State, at: u64, most: u64) -> u64 {
         let most = most.min(self.size).max(at + 1);
-        let here = self.blocks.first_present(self.id, at..most);
+        let here = self.store.here_from(self.id, at..most);
         let coming = state
             .streams
             .iter()
@@ -216,9 +241,9 @@ impl File {
             state.streams.iter().find(|it| it.number == number)?.pos
         };
         let until = pos + chunk.len() as u64;
-        self.blocks.append(self.id, pos, chunk);
-        for left in (pos / super::blocks::BLOCK)..(until / super::blocks::BLOCK) {
-            self.blocks.settle(self.id, left * super::blocks::BLOCK);
+        self.store.arrived(self.id, self.size, pos, chunk);
+        for left in (pos / BLOCK)..(until / BLOCK) {
+            self.store.memory.settle(self.id, left * BLOCK);
         }
         let mut state = lock(&self.state);
         let stream = state.streams.iter_mut().find(|it| it.number == number)?;
@@ -254,7 +279,7 @@ impl File {
             return;
         };
         let stream = state.streams.swap_remove(index);
-        self.blocks.settle(self.id, stream.pos);
+        self.store.memory.settle(self.id, stream.pos);
         match failure {
             Some(error) => state.fail(stream.pos..stream.end.max(stream.pos + 1), error),
             None => state.wake(|hole| stream.start <= hole.start && hole.start <= stream.end),

@@ -8,20 +8,24 @@
 //!
 //! ```text
 //! Reader::read ─▶ window   how far ahead to fetch          (pure, one per handle)
-//!              ─▶ blocks   is it in memory?                (one store for the mount)
+//!              ─▶ blocks   is it in memory?                (one for the mount)
 //!              ─▶ file     join or plan streams, wait      (one per file id)
+//!                   ├▶ store   memory, and disk behind it
 //!                   └▶ stream  one span: link, range, chunks, again after a failure
 //!                        └▶ token  one link per file
 //! ```
 mod blocks;
 mod counters;
+mod disk;
 mod error;
 mod file;
 mod load;
+mod store;
 mod stream;
 mod token;
 mod window;
 
+pub use disk::{DiskCache, Usage};
 pub use error::ReadError;
 
 use crate::api::{Client, FileId, FileUrl, Requester};
@@ -32,13 +36,14 @@ use crate::util::sync::lock;
 use blocks::Blocks;
 use bytes::Bytes;
 use counters::Counters;
-use file::{Fetch, File, Need, Reading};
+use file::{Fetch, File, Need, Reading, Sources};
 use load::Load;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use store::Store;
 use token::Token;
 use tokio::runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -55,11 +60,13 @@ const AHEAD_STREAMS: usize = 2;
 /// scanner opens everything twice.
 const REMEMBERED: usize = 1024;
 
-/// The numbers reading is bounded by.
-#[derive(Debug, Clone, Copy)]
+/// What reading is bounded by and where it keeps things.
+#[derive(Debug, Clone)]
 pub struct ReadSettings {
     /// Bytes of contents kept in memory.
     pub memory: u64,
+    /// Where contents are kept on disk; `None` keeps none.
+    pub disk: Option<DiskCache>,
     /// Download connections at most; the service allows 30 per account (API reference 3).
     pub connections: usize,
 }
@@ -81,9 +88,9 @@ struct Shared {
     client: Client,
     clock: Clock,
     runtime: runtime::Handle,
-    blocks: Arc<Blocks>,
+    store: Arc<Store>,
     connections: Arc<Semaphore>,
-    settings: ReadSettings,
+    most_connections: usize,
     files: Mutex<HashMap<FileId, Arc<File>>>,
     load: Load,
     counters: Counters,
@@ -119,6 +126,8 @@ pub struct ReadSnapshot {
     pub hits: u64,
     /// Reads that had to wait.
     pub waits: u64,
+    /// Bytes brought from disk to memory.
+    pub from_disk_bytes: u64,
     /// Ranges requested.
     pub ranges: u64,
     /// Bytes in memory.
@@ -127,6 +136,8 @@ pub struct ReadSnapshot {
     pub memory_budget: u64,
     /// Connections in use.
     pub connections: usize,
+    /// The disk cache, if there is one.
+    pub disk: Option<Usage>,
 }
 
 impl Reader {
@@ -141,9 +152,9 @@ impl Reader {
             client,
             clock,
             runtime,
-            blocks: Arc::new(Blocks::new(settings.memory)),
+            store: Arc::new(Store::new(Blocks::new(settings.memory), settings.disk)),
             connections: Arc::new(Semaphore::new(settings.connections)),
-            settings,
+            most_connections: settings.connections,
             files: Mutex::default(),
             load: Load::default(),
             counters: Counters::default(),
@@ -191,19 +202,22 @@ impl Reader {
         let access = lock(&handle.window).on_read(&range, largest);
         file.note(&who, &access);
 
-        if let Some(bytes) = shared.blocks.get(file.id, range.clone()) {
+        if let Some(bytes) = shared.store.memory.get(file.id, range.clone()) {
             Counters::add(&shared.counters.hits, 1);
             if access.due {
                 shared.fetch_ahead(handle, range.end, &access, &who);
             }
             if !access.seek && file.handles() == 1 {
-                shared.blocks.consumed(file.id, window::behind(&range));
+                shared
+                    .store
+                    .memory
+                    .consumed(file.id, window::behind(&range));
             }
             return Cached::Hit(Ok(bytes));
         }
         Counters::add(&shared.counters.waits, 1);
         // The first stream is started here and not in the future: the caller may take a moment.
-        let need = shared.need(file, &range, access.edge, &who);
+        let need = shared.need(file, &range, access.edge, &who, Sources::All);
         if access.due {
             shared.fetch_ahead(handle, range.end, &access, &who);
         }
@@ -222,9 +236,9 @@ impl Reader {
     pub fn snapshot(&self) -> ReadSnapshot {
         let Shared {
             counters,
-            blocks,
+            store,
             connections,
-            settings,
+            most_connections,
             ..
         } = &*self.shared;
         ReadSnapshot {
@@ -232,12 +246,12 @@ impl Reader {
             fetched_bytes: Counters::get(&counters.fetched),
             hits: Counters::get(&counters.hits),
             waits: Counters::get(&counters.waits),
+            from_disk_bytes: Counters::get(&counters.from_disk),
             ranges: Counters::get(&counters.ranges),
-            memory_bytes: blocks.bytes(),
-            memory_budget: blocks.budget(),
-            connections: settings
-                .connections
-                .saturating_sub(connections.available_permits()),
+            memory_bytes: store.memory.bytes(),
+            memory_budget: store.memory.budget(),
+            connections: most_connections.saturating_sub(connections.available_permits()),
+            disk: store.disk().map(DiskCache::usage),
         }
     }
 }
@@ -276,7 +290,7 @@ impl Shared {
                 url,
                 size,
                 Arc::new(token),
-                Arc::clone(&self.blocks),
+                Arc::clone(&self.store),
             ))
         };
         Arc::clone(files.entry(url.id()).or_insert_with(make))
@@ -285,7 +299,7 @@ impl Shared {
     /// What one reader's window may hold when `readers` read: together less than the memory, so that
     /// nothing is evicted before it was read.
     fn window_limit(&self, readers: u64) -> u64 {
-        self.blocks.budget() * 3 / 4 / readers.max(1)
+        self.store.memory.budget() * 3 / 4 / readers.max(1)
     }
 
     /// Waits until all of `range` is in memory, planning again for what is still missing.
@@ -299,13 +313,23 @@ impl Shared {
     ) -> Result<Bytes, ReadError> {
         let mut need = first;
         loop {
-            if let Need::Wait(told, _) = need {
-                told.await.map_err(|_| ReadError::Shutdown)??;
+            match need {
+                Need::Present => {}
+                Need::OnDisk(part) => {
+                    let loaded = self.store.load(file.id, file.size, part.clone()).await;
+                    Counters::add(&self.counters.from_disk, loaded);
+                    if loaded == 0 {
+                        // The disk could not give what it had promised: the service will.
+                        need = self.need(file, &range, edge, &who, Sources::ServiceOnly);
+                        continue;
+                    }
+                }
+                Need::Wait(told, _) => told.await.map_err(|_| ReadError::Shutdown)??,
             }
-            if let Some(bytes) = self.blocks.get(file.id, range.clone()) {
+            if let Some(bytes) = self.store.memory.get(file.id, range.clone()) {
                 return Ok(bytes);
             }
-            need = self.need(file, &range, edge, &who);
+            need = self.need(file, &range, edge, &who, Sources::All);
         }
     }
 
@@ -316,8 +340,9 @@ impl Shared {
         range: &Range<u64>,
         edge: u64,
         who: &Reading,
+        sources: Sources,
     ) -> Need {
-        match file.need(range, edge, who) {
+        match file.need(range, edge, who, sources) {
             Need::Wait(told, Some(fetch)) => {
                 self.start(file, fetch, who.requester, None);
                 Need::Wait(told, None)
@@ -342,8 +367,7 @@ impl Shared {
 
     /// A connection that no waiting reader will miss.
     fn spare_connection(&self) -> Option<OwnedSemaphorePermit> {
-        let spare =
-            self.connections.available_permits() > RESERVED.min(self.settings.connections / 2);
+        let spare = self.connections.available_permits() > RESERVED.min(self.most_connections / 2);
         spare
             .then(|| Arc::clone(&self.connections).try_acquire_owned().ok())
             .flatten()

@@ -22,6 +22,7 @@ impl Bench {
         let clock = Clock::parse(setting).unwrap();
         let settings = ReadSettings {
             memory,
+            disk: None,
             connections: ReadSettings::CONNECTIONS,
         };
         let runtime = tokio::runtime::Handle::current();
