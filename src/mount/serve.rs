@@ -94,6 +94,7 @@ async fn serve(
     let mut session = Session::start(fs, device, config.allow_other)
         .context("the kernel did not accept the session")?;
     listen(&config, &client, clock);
+    tree.start();
     ready.now()?;
     log::info!(
         "mounted account {} at {}",
@@ -107,6 +108,7 @@ async fn serve(
             signal = signals.next() => match signal {
                 Signal::Stop => {
                     ready.stopping();
+                    tree.stop();
                     break end(&attached, &mut session, &mut signals, clock).await;
                 }
                 Signal::StopNow => break Ok(()),
@@ -116,6 +118,7 @@ async fn serve(
         }
     };
     drop(mounted);
+    tree.stop();
     if let Err(error) = client.scheduler().flush().await {
         log::warn!("the call budget could not be saved: {error}");
     }

@@ -6,5 +6,8 @@
 mod api;
 mod cli;
 mod common;
+mod crawl;
+mod large;
 mod read;
 mod tree;
+mod views;
