@@ -259,8 +259,14 @@ impl Tree {
         let background = timed(want.priority(), Requester::SELF, REFRESH_LIMIT);
         let mut background = pin!(background);
         let requester = tokio::select! {
-            answer = &mut background => return answer,
+            biased;
             requester = landing.urged() => requester,
+            answer = &mut background => match landing.requester() {
+                Some(requester) if answer.is_err() => {
+                    return timed(Priority::Wanted, requester, WANTED_LIMIT).await;
+                }
+                _ => return answer,
+            },
         };
         let mut wanted = pin!(timed(Priority::Wanted, requester, WANTED_LIMIT));
         tokio::select! {
@@ -301,12 +307,15 @@ impl Tree {
             let mut folders = lock(&self.inner.folders);
             let state = folders.state(folder);
             state.flight = None;
-            state.failed = outcome.as_ref().err().map(|error| {
+            state.failed = outcome.as_ref().err().and_then(|error| {
                 let memory = match error {
                     TreeError::NotFound(_) => ABSENCE_MEMORY,
-                    _ => FAILURE_MEMORY,
+                    _ if landing.was_wanted() => FAILURE_MEMORY,
+                    // A call nobody waited for fails sooner than one somebody waits for.
+                    _ => return None,
                 };
-                Box::new((self.inner.clock.now().after(memory), error.clone()))
+                let until = self.inner.clock.now().after(memory);
+                Some(Box::new((until, error.clone())))
             });
         }
         landing.tell(outcome);

@@ -198,6 +198,11 @@ impl Landing {
         self.outcome.send_replace(Some(outcome));
     }
 
+    /// Whether somebody ever waited.
+    pub(super) fn was_wanted(&self) -> bool {
+        self.urgent.borrow().is_some()
+    }
+
     /// For whom the flight is, if somebody waits; forgets that it was urged.
     pub(super) fn requester(&mut self) -> Option<Requester> {
         let requester = *self.urgent.borrow_and_update();

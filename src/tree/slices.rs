@@ -12,6 +12,9 @@ use crate::api::{SentSpan, UnixSeconds};
 /// service began.
 const FIRST_DATE: UnixSeconds = 1_230_764_800;
 
+/// A cap lower than documented is believed from here on: lower ones make no sense for a listing.
+const LEAST_CAP: usize = 100;
+
 /// Refusals in a row after which halving is given up: more halvings than there are between a lifetime
 /// and a second, so that the refusals have another cause than the number of files.
 const REFUSALS: u32 = 40;
@@ -176,8 +179,7 @@ impl Plan {
             }
         };
         let Some(second) = slice.second() else {
-            dates.retain(|date| slice.holds(*date));
-            return self.cut(slice, dates);
+            return self.cut(slice, &mut dates);
         };
         // The seconds beside it were shown too, or may have been: without them it may fit.
         let has_margin = !slice.tight
@@ -199,7 +201,7 @@ impl Plan {
     /// found. Whether there is something to ask again.
     pub(super) fn doubt(&mut self, known: &[UnixSeconds]) -> bool {
         let most = self.done.iter().map(|(_, files)| *files).max();
-        let Some(most) = most.filter(|most| *most > 0) else {
+        let Some(most) = most.filter(|most| *most >= LEAST_CAP) else {
             return false;
         };
         self.cap = self.cap.min(most);
@@ -210,26 +212,32 @@ impl Plan {
             } else if slice.second().is_some() {
                 self.hopeless = true;
             } else {
-                let dates = known.iter().copied().filter(|date| slice.holds(*date));
-                self.cut(slice, dates.collect());
+                self.cut(slice, &mut known.to_vec());
             }
         }
         !self.todo.is_empty()
     }
 
     /// Plans a slice of more than one second as two, each with half of the files of these dates.
-    fn cut(&mut self, slice: Slice, mut dates: Vec<UnixSeconds>) {
-        dates.sort_unstable();
-        let at = match dates.get(dates.len() / 2) {
-            Some(&middle) => match slice.to {
-                Some(to) if middle >= to => to.saturating_sub(1),
-                _ => middle,
-            },
-            None => match self.middle(slice) {
-                Some(middle) => middle,
-                None => return self.hopeless = true,
-            },
+    fn cut(&mut self, slice: Slice, dates: &mut Vec<UnixSeconds>) {
+        let beyond = |end: Option<UnixSeconds>, by| {
+            end.filter(|end| dates.contains(&end.saturating_add(by)))
         };
+        // When all there is to see lies beside it, that end is set apart.
+        let (crowd_after, crowd_before) = (beyond(slice.to, 1), beyond(slice.from, -1));
+        dates.retain(|date| slice.holds(*date));
+        dates.sort_unstable();
+        let middle = dates.get(dates.len() / 2).copied();
+        let middle = middle
+            .or(crowd_after)
+            .or(crowd_before)
+            .or_else(|| self.middle(slice));
+        let Some(middle) = middle else {
+            return self.hopeless = true;
+        };
+        let at = slice
+            .to
+            .map_or(middle, |to| middle.min(to.saturating_sub(1)));
         let (older, newer) = (
             Slice {
                 to: Some(at),
