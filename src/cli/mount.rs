@@ -1,7 +1,7 @@
 //! `fichierfs mount`: checks everything that can be checked beforehand, then mounts, in the
 //! background unless told otherwise.
 use super::exit::Failure;
-use crate::config::{self, MountOptions, Surroundings, Terms};
+use crate::config::{self, MountOptions, Surroundings, Terms, mount_opts};
 use crate::logging::{self, Role, Verbosity};
 use crate::mount::background::{self, Outcome, Ready};
 use crate::mount::{self, check};
@@ -30,8 +30,8 @@ pub struct Args {
     #[arg(short, long)]
     pub foreground: bool,
 
-    /// Mount options, separated by commas: ro, rw, noexec, the options below by name, and those
-    /// of mount(8) that concern fstab (_netdev, nofail, x-systemd…)
+    /// Mount options, separated by commas: ro, rw, noexec, foreground, the options below by name,
+    /// and those of mount(8) that concern fstab (_netdev, nofail, x-systemd…)
     #[arg(short = 'o', value_name = "OPTIONS", action = clap::ArgAction::Append)]
     pub options: Vec<String>,
 
@@ -54,7 +54,12 @@ pub struct Args {
 
 /// Mounts. `arguments` are the program's own, for the process in the background.
 pub fn run(args: Args, verbosity: Verbosity, arguments: &[OsString]) -> Result<ExitCode, Failure> {
-    if args.foreground || args.fake || args.detached {
+    let foreground = args.foreground
+        || args
+            .options
+            .iter()
+            .any(|list| mount_opts::asks_for_foreground(list));
+    if foreground || args.fake || args.detached {
         return serve(args, verbosity);
     }
     match start_background(arguments)? {

@@ -30,9 +30,6 @@ const FIRST_ANSWERS: Duration = Duration::from_secs(10);
 /// calls behind it, and still within what the parent of a background mount waits.
 const AFTER_SILENCE: Duration = Duration::from_secs(45);
 
-/// How long a read may take: two silences after a flood, or a handful of broken connections.
-const READ_LIMIT: Duration = Duration::from_secs(60);
-
 /// How long programs that still use the mount are served after it was told to end. Reading only:
 /// nothing of theirs can be lost.
 const LAST_SERVICE: Duration = Duration::from_secs(3);
@@ -146,10 +143,11 @@ fn connect(config: &config::Mount, clock: Clock) -> anyhow::Result<Client> {
             }
         })?;
     let scheduler = Scheduler::new(clock, account.rates(), Some(budget));
-    Ok(Client::new(
-        account.client_settings(config.key.key.clone(), clock),
-        scheduler,
-    )?)
+    let settings = api::Settings {
+        cdn: config.cdn,
+        ..account.client_settings(config.key.key.clone(), clock)
+    };
+    Ok(Client::new(settings, scheduler)?)
 }
 
 /// Asks who the account is: a wrong key, a free account or a missing network is told here, before
@@ -238,7 +236,7 @@ fn fs_settings(config: &config::Mount) -> FsSettings {
             read_only: true,
         },
         mounted_by: nix::unistd::geteuid().as_raw(),
-        read_timeout: READ_LIMIT,
+        read_timeout: config.read_timeout,
     }
 }
 
