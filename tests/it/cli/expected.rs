@@ -34,6 +34,8 @@ fn help_is_what_the_files_say() {
         ("help.txt", vec!["--help"]),
         ("mount.txt", vec!["mount", "--help"]),
         ("umount.txt", vec!["umount", "--help"]),
+        ("status.txt", vec!["status", "--help"]),
+        ("refresh.txt", vec!["refresh", "--help"]),
         ("login.txt", vec!["login", "--help"]),
         ("account.txt", vec!["account", "--help"]),
     ] {
