@@ -30,13 +30,14 @@ use crate::util::clock::Clock;
 use key::KeyPlaces;
 use layers::Setting;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What a process finds around it besides argv.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Surroundings {
     /// Default folders.
     pub places: Places,
@@ -44,6 +45,17 @@ pub struct Surroundings {
     pub environment: Vec<(OsString, OsString)>,
     /// Whether root runs it.
     pub root: bool,
+}
+
+impl fmt::Debug for Surroundings {
+    /// Without the environment, which may hold the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { places, root, .. } = self;
+        f.debug_struct("Surroundings")
+            .field("places", places)
+            .field("root", root)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Surroundings {

@@ -71,6 +71,27 @@ fn file_table_environment_list_and_command_line_rise_in_this_order() {
 }
 
 #[test]
+fn a_configuration_can_be_printed_without_the_key() {
+    let world = world("api-key = \"another-key\"", &[]);
+    private_config(&world);
+    let mut account = Account::resolve(AccountOptions::default(), &world.around).unwrap();
+    let before = format!("{account:?} {:?}", world.around);
+    let key = account.find_key().unwrap();
+    let mount = mount(&world, MountOptions::default(), &[]).unwrap();
+    let printed = format!("{before} {account:?} {key:?} {mount:?}");
+    assert!(
+        !printed.contains(KEY) && !printed.contains("another-key"),
+        "{printed}"
+    );
+}
+
+/// A config file that holds a key must not be readable by others.
+fn private_config(world: &World) {
+    let path = world.dir.path().join("config/config.toml");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
 fn defaults_are_those_the_help_promises() {
     let world = world("", &[]);
     let mount = mount(&world, MountOptions::default(), &[]).unwrap();

@@ -154,6 +154,7 @@ fn a_flood_is_told_with_its_end_and_a_dead_mount_with_its_cure() {
     // Everything known is still there, and at once.
     assert_eq!(names(&mount.dir()).unwrap(), ["folder", "hello.txt"]);
     assert!(waiting.join().unwrap().unwrap().is_empty(), "{folder:?}");
+    assert_well_behaved(&fake);
 
     mount.signal("KILL");
     mount.wait();
@@ -253,6 +254,7 @@ fn what_cannot_be_refreshed_is_told() {
     );
     assert_eq!(names(&mount.dir()).unwrap(), ["hello.txt"]);
     mount.umount();
+    assert_well_behaved(&fake);
 }
 
 /// Two mounts of one account's name, each with a state folder of its own: one has the usual socket, the
@@ -275,4 +277,6 @@ fn two_mounts_of_one_name_are_told_apart() {
     assert_eq!(mounted["status"]["mount"]["pid"], first.pid());
     assert_eq!(second.wait().code(), Some(0));
     first.umount();
+    assert_well_behaved(&one);
+    assert_well_behaved(&two);
 }

@@ -8,4 +8,6 @@ mod harness;
 mod life;
 mod names;
 mod reading;
+mod refusals;
+mod secrets;
 mod trouble;
