@@ -122,13 +122,11 @@ async fn pump(
             tries = Tries::default();
         }
         log::debug!("file {}: {failure}, going on at {before} or later", file.id);
-        match tries.after(&failure, || file.token.failed(&link)) {
-            Some(pause) => shared.clock.sleep(pause).await,
-            None => {
-                file.token.refuse(&failure);
-                return Err(failure.into());
-            }
-        }
+        let Some(pause) = tries.after(&failure, || file.token.failed(&link)) else {
+            file.token.refuse(&failure);
+            return Err(failure.into());
+        };
+        shared.clock.sleep(pause).await;
     }
 }
 
