@@ -5,7 +5,7 @@ import time
 
 from clients import LOCKED, MEDIA, OURS, RCLONE, mounted
 from measure import MIB, broken
-from processes import target
+from processes import finish, target
 from report import Line, Table, count, seconds, size
 
 # The base films: file name and ffmpeg's options. The mp4 has its index at the end, as cameras and muxers write it.
@@ -57,11 +57,8 @@ def probe(path, patience):
     """What a media server asks of a file; whether it got an answer."""
     command = ["ffprobe", "-v", "error", "-show_entries", "format=duration:stream=codec_name", "-of", "csv=p=0",
                str(path)]
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=patience, check=False)
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0 and b"." in done.stdout
+    code, out = finish(command, patience)
+    return code == 0 and b"." in out
 
 
 def scan(top, limit):
@@ -87,8 +84,8 @@ def probing(run):
     keys = [(name, key) for name in passes for key in ("time", "answered", "calls", "gets", "bytes")]
     values = {key: {} for key in keys}
     median_bytes, most_gets, most_tokens, rules = {}, {}, {}, {}
-    for client in (OURS, RCLONE, MEDIA, LOCKED):
-        limit = run.pick(90, 300) if client is LOCKED else run.pick(300, 1500)
+    for client in run.clients(OURS, RCLONE, MEDIA, LOCKED):
+        limit = run.pick(30, 300) if client is LOCKED else run.pick(60, 1500)
         with run.service(client, content=["--library", str(top)]) as (fake, folder):
             marks = []
             for part in (passes[:2], passes[2:]):

@@ -1,21 +1,17 @@
 """Folders: what it costs to see all names, the first time and after a restart."""
-import subprocess
 import time
 
 from clients import LOCKED, OURS, RCLONE, mounted
 from measure import MIB, broken
+from processes import finish
 from report import Line, Table, count, seconds
 
 
 def walk(path, limit):
     """`ls -lR`; (seconds, entries seen, whether it ended well)."""
     began = time.time()
-    try:
-        done = subprocess.run(["ls", "-lR", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=limit,
-                              check=False)
-    except subprocess.TimeoutExpired as late:
-        return time.time() - began, entries(late.stdout or b""), False
-    return time.time() - began, entries(done.stdout), done.returncode == 0
+    code, out = finish(["ls", "-lR", path], limit)
+    return time.time() - began, entries(out), code == 0
 
 
 def entries(listing):
@@ -31,8 +27,8 @@ def walking(run, folders, files, clients, title):
     everything = folders * files + folders + 1
     keys = ("first", "seen", "calls", "most", "second", "again", "memory", "store", "rules")
     values = {key: {} for key in keys}
-    for client in clients:
-        limit = run.pick(90, 240) if client is LOCKED else 3600
+    for client in run.clients(*clients):
+        limit = run.pick(40, 240) if client is LOCKED else 3600
         options = ["--dir-cache-time", "1h"]
         with run.service(client, content=["--tree", f"{folders}x{files}"]) as (fake, folder):
             with mounted(client, fake, folder, options) as mount:
@@ -67,8 +63,10 @@ def walking(run, folders, files, clients, title):
 
 
 def folders(run):
+    """All names of an account of some hundred folders; again after a restart."""
     return walking(run, run.pick(25, 300), 50, (OURS, RCLONE, LOCKED), "All names of an account")
 
 
 def crawl(run):
+    """The same with a thousand folders, and rclone beside it."""
     return walking(run, run.pick(60, 1000), 50, (OURS, RCLONE), "All names of a large account")

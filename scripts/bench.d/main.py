@@ -35,6 +35,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures fichierfs beside rclone on the fake service.")
     parser.add_argument("--quick", action="store_true", help="some minutes instead of most of an hour")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
+    parser.add_argument("--alone", action="store_true", help="without rclone")
     parser.add_argument("--only", metavar="ROW,…", help="these rows only")
     parser.add_argument("--list", action="store_true", help="print the names of the rows and end")
     return parser.parse_args()
@@ -53,7 +54,7 @@ def main():
     end_on_signals()
     tables, busy = [], os.getloadavg()[0]
     with work_folder() as folder:
-        run = Run(given.quick, folder)
+        run = Run(given.quick, given.alone, folder)
         for name in names:
             began = time.monotonic()
             print(f"== {name}", flush=True)
@@ -73,8 +74,8 @@ def main():
 
 def write(tables, given, names, busy):
     """Writes the page. A page of some rows only would pass for the whole."""
-    if set(names) != set(ROWS):
-        sys.exit("bench: --write wants all rows")
+    if set(names) != set(ROWS) or given.alone:
+        sys.exit("bench: --write wants all rows and rclone")
     version = subprocess.run([target() / "interop-venv/bin/rclone", "version"], capture_output=True, text=True, check=True)
     command = "scripts/bench --quick --write" if given.quick else "scripts/bench --write"
     note = f"load average {busy:.1f} before it began"

@@ -3,20 +3,23 @@ import contextlib
 import json
 import os
 import statistics
-import subprocess
 import time
 
-from processes import target
+from processes import finish, target
 from service import service
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+# Seconds a check of bytes may take; far more than any of them needs.
+CHECK_LIMIT = 3600
 
 
 class Run:
     """One run: how large, where, and what was wrong."""
 
-    def __init__(self, quick, folder):
+    def __init__(self, quick, alone, folder):
         self.quick = quick
+        self.alone = alone
         self.folder = folder
         self.problems = []
         self.services = 0
@@ -24,6 +27,10 @@ class Run:
     def pick(self, quick, full):
         """A size for this run."""
         return quick if self.quick else full
+
+    def clients(self, *clients):
+        """Those of the clients that take part: without rclone only the first, which is ours."""
+        return clients[:1] if self.alone else clients
 
     @contextlib.contextmanager
     def service(self, client, **options):
@@ -43,12 +50,11 @@ class Run:
     def check(self, path, *options):
         """The byte checker of the fake; its report."""
         command = [target() / "release/fake-1fichier", "check", path, *options]
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
-        if not done.stdout.startswith("{"):
-            raise RuntimeError(f"check of {path}: {done.stderr}")
-        report = json.loads(done.stdout)
-        self.expect(done.returncode == 0, f"check of {path.name}: {done.stdout.strip()}")
-        return report
+        code, out = finish(command, CHECK_LIMIT)
+        if not out.startswith(b"{"):
+            raise RuntimeError(f"check of {path.name}: no report within {CHECK_LIMIT} s")
+        self.expect(code == 0, f"check of {path.name}: {out.decode().strip()}")
+        return json.loads(out)
 
 
 def timed(work):

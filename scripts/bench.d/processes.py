@@ -67,6 +67,24 @@ class Process:
         return pathlib.Path(self.log).read_text(errors="replace")[-2000:]
 
 
+def finish(command, patience, **options):
+    """Runs a command that reads from a mount: (exit code, output), None as code when it took too long.
+
+    It is never waited for after that: in a read that the mount does not answer, not even SIGKILL ends it before the
+    mount goes.
+    """
+    child = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.DEVNULL, preexec_fn=die_with_parent, **options)
+    try:
+        out, _ = child.communicate(timeout=max(0.0, patience))
+        return child.returncode, out
+    except subprocess.TimeoutExpired as late:
+        return None, late.stdout or b""
+    finally:
+        if child.poll() is None:
+            child.kill()
+
+
 def clean_environment():
     """The surroundings without what would configure the programs under test."""
     taken = ("FICHIERFS_", "RCLONE_", "XDG_")

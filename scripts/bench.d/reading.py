@@ -17,7 +17,7 @@ def opening(run):
     files = run.pick(4, 12)
     content = [word for n in range(files) for word in ("--synthetic", f"films/film {n:02}.mkv=4G:{n}")]
     cold, live, cached, floors, live_floors, failed, rules = {}, {}, {}, [], [], {}, {}
-    for client in (OURS, RCLONE, MEDIA):
+    for client in run.clients(OURS, RCLONE, MEDIA):
         with run.service(client, content=content) as (fake, folder), mounted(client, fake, folder) as mount:
             times = [[], [], []]
             for name in sorted(os.listdir(mount.path / "films")):
@@ -62,7 +62,7 @@ def seeking(run):
     seeks, piece, pause = run.pick(25, 100), 256 * KIB, 0.25
     content = ["--synthetic", "film.mkv=40G:7"]
     lines = {key: {} for key in ("p50", "p95", "tokens", "gets", "bytes", "failed", "rules")}
-    for client in (OURS, RCLONE, MEDIA, LOCKED):
+    for client in run.clients(OURS, RCLONE, MEDIA, LOCKED):
         with run.service(client, content=content) as (fake, folder):
             with mounted(client, fake, folder) as mount:
                 places, times = random.Random(1), []
@@ -101,7 +101,7 @@ def sequential(run):
     """One film from its start to its end, as fast as it comes."""
     home_bytes, fast_bytes = run.pick(500, 2_000) * 10**6, run.pick(1_000, 4_000) * 10**6
     speed, fast, cpu, served, memory = {}, {}, {}, {}, {}
-    for client in (OURS, RCLONE, MEDIA):
+    for client in run.clients(OURS, RCLONE, MEDIA):
         content = ["--synthetic", f"film.mkv={home_bytes}:7"]
         with run.service(client, content=content) as (fake, folder), mounted(client, fake, folder) as mount:
             took = timed(lambda: read_through(mount.path / "film.mkv"))
@@ -171,7 +171,7 @@ def cached(run):
     length = run.pick(200, 800) * 10**6
     content = ["--synthetic", f"film.mkv={length}:7"]
     disk, pages, cpu = {}, {}, {}
-    for client in (OURS, RCLONE):
+    for client in run.clients(OURS, RCLONE):
         options = ["--memory", "64MiB"]
         with run.service(client, profile="fast", content=content) as (fake, folder):
             with mounted(client, fake, folder, options) as mount:

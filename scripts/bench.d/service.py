@@ -15,13 +15,13 @@ TOKEN = "download/get_token"
 class Service:
     """A running fake. Everything reaches it over TLS through its proxy, as the real one is reached."""
 
-    def __init__(self, folder, profile="home", enforce=True, content=(), faults=()):
+    def __init__(self, folder, profile="home", enforce=True, content=(), faults=(), seed=1):
         self.ca = folder / "ca.pem"
         ready = folder / "ready"
         ready.unlink(missing_ok=True)
         # rclone sends its key along with downloads, which only we regard as a breach.
         switches = ["key_on_download_is_violation=false", f"enforce_rules={str(enforce).lower()}"]
-        command = [target() / "release/fake-1fichier", "serve", "--profile", profile, "--proxy", "127.0.0.1:0",
+        command = [target() / "release/fake-1fichier", "serve", "--profile", profile, "--seed", seed, "--proxy", "127.0.0.1:0",
                    "--ca-out", self.ca, "--ready-file", ready, *content]
         for switch in switches:
             command += ["--switch", switch]
