@@ -7,6 +7,7 @@ mod commands;
 mod harness;
 mod hostile;
 mod life;
+mod memory;
 mod names;
 mod reading;
 mod refusals;
