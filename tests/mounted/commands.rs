@@ -272,7 +272,9 @@ fn two_mounts_of_one_name_are_told_apart() {
         assert_eq!(status["status"]["mount"]["pid"], mount.pid());
     }
     assert!(out(&run(&["umount"], &second.dir())).is_empty());
-    // It was waited for: the process has nothing left to do.
+    // It was waited for: it is gone, but for us who have not asked for its code yet.
+    let stat = fs::read_to_string(format!("/proc/{}/stat", second.pid())).unwrap();
+    assert!(stat.contains(") Z "), "{stat}");
     let mounted = status_of(&first);
     assert_eq!(mounted["status"]["mount"]["pid"], first.pid());
     assert_eq!(second.wait().code(), Some(0));
