@@ -113,7 +113,7 @@ async fn serve(
                 }
                 Signal::StopNow => break Ok(()),
                 Signal::Refresh => look_again(&tree, clock),
-                Signal::Report => report(&client, &reader),
+                Signal::Report => report(&client, &tree, &reader),
             },
         }
     };
@@ -298,8 +298,9 @@ fn look_again(tree: &Tree, clock: Clock) {
     });
 }
 
-fn report(client: &Client, reader: &Reader) {
+fn report(client: &Client, tree: &Tree, reader: &Reader) {
     log::info!("calls: {:?}", client.scheduler().snapshot());
+    log::info!("tree: {:?}", tree.snapshot());
     log::info!("reading: {:?}", reader.snapshot());
 }
 

@@ -62,7 +62,7 @@ impl Mount {
             .prefix("fichierfs-test")
             .tempdir()
             .unwrap();
-        for folder in ["mnt", "state", "cache", "home"] {
+        for folder in ["mnt", "state", "cache", "home", "run"] {
             fs::create_dir(folders.path().join(folder)).unwrap();
         }
         Self {
@@ -106,6 +106,7 @@ impl Mount {
             .args(&self.options)
             .arg(self.dir())
             .env("HOME", at("home"))
+            .env("XDG_RUNTIME_DIR", at("run"))
             .env("FICHIERFS_API_KEY", &self.key)
             .stdin(Stdio::null());
         if let Some(clock) = &self.clock {

@@ -5,9 +5,11 @@
 )]
 mod commands;
 mod harness;
+mod hostile;
 mod life;
 mod names;
 mod reading;
 mod refusals;
 mod secrets;
+mod storms;
 mod trouble;
