@@ -28,15 +28,17 @@ mod listing;
 mod names;
 mod node;
 mod numbering;
+mod renew;
 mod root;
 mod space;
 
-pub use change::{Change, Changes};
+pub use change::{Change, Changes, Handed};
 pub use error::TreeError;
 pub use inode::{GENERATION, Ino};
 pub use listing::{EntryChange, Listing, diff};
 pub use names::{NAME_MAX, decode, encode};
 pub use node::{File, Folder, Kind, Node, NodeKey};
+pub use renew::Renewed;
 pub use root::{RootError, RootFolder, resolve_root};
 pub use space::Space;
 

@@ -62,7 +62,7 @@ impl Mount {
             .prefix("fichierfs-test")
             .tempdir()
             .unwrap();
-        for folder in ["mnt", "state", "cache", "home"] {
+        for folder in ["mnt", "state", "cache", "home", "run"] {
             fs::create_dir(folders.path().join(folder)).unwrap();
         }
         Self {
@@ -94,10 +94,11 @@ impl Mount {
     pub(crate) fn mount_command(&self) -> Command {
         let at = |name: &str| self.folders.path().join(name);
         let mut command = command();
+        command.arg("mount");
+        if !self.options.iter().any(|option| option == "--api-url") {
+            command.arg("--api-url").arg(&self.api_url);
+        }
         command
-            .arg("mount")
-            .arg("--api-url")
-            .arg(&self.api_url)
             .arg("--state-dir")
             .arg(at("state"))
             .arg("--cache-dir")
@@ -105,6 +106,7 @@ impl Mount {
             .args(&self.options)
             .arg(self.dir())
             .env("HOME", at("home"))
+            .env("XDG_RUNTIME_DIR", at("run"))
             .env("FICHIERFS_API_KEY", &self.key)
             .stdin(Stdio::null());
         if let Some(clock) = &self.clock {
