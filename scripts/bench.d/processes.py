@@ -3,7 +3,6 @@
 Knows nothing of what is measured.
 """
 import contextlib
-import ctypes
 import os
 import pathlib
 import signal
@@ -12,8 +11,6 @@ import tempfile
 import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def target():
@@ -21,9 +18,9 @@ def target():
     return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target")).resolve()
 
 
-def die_with_parent():
-    """Runs in a new child: SIGTERM reaches it even when this program is killed."""
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def bound(command):
+    """The command, told by SIGTERM when this program ends in whatever way."""
+    return ["setpriv", "--pdeathsig", "TERM", *(str(part) for part in command)]
 
 
 class Process:
@@ -33,8 +30,8 @@ class Process:
         self.log = log
         with open(log, "ab") as out:
             self.popen = subprocess.Popen(
-                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                env={**clean_environment(), **(env or {})}, preexec_fn=die_with_parent)
+                bound(command), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                env={**clean_environment(), **(env or {})})
         self.pid = self.popen.pid
 
     def cpu(self):
@@ -67,14 +64,13 @@ class Process:
         return pathlib.Path(self.log).read_text(errors="replace")[-2000:]
 
 
-def finish(command, patience, **options):
+def finish(command, patience):
     """Runs a command that reads from a mount: (exit code, output), None as code when it took too long.
 
     It is never waited for after that: in a read that the mount does not answer, not even SIGKILL ends it before the
     mount goes.
     """
-    child = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                             stderr=subprocess.DEVNULL, preexec_fn=die_with_parent, **options)
+    child = subprocess.Popen(bound(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         out, _ = child.communicate(timeout=max(0.0, patience))
         return child.returncode, out

@@ -139,6 +139,10 @@ class Log:
             folders[key] = folders.get(key, 0) + 1
         return max(folders.values(), default=0)
 
+    def held(self):
+        """Seconds the fake held up all of these, bandwidth apart."""
+        return sum(entry["delays"]["connect"] + entry["delays"]["latency"] for entry in self.entries)
+
     def floor(self):
         """Seconds the fake held up the first token call and the first range: no client is faster."""
         held = 0.0
