@@ -96,6 +96,7 @@ async fn serve(
         reader: reader.clone(),
     };
     listen(&config, &attached, &client, shown, clock);
+    tree.start();
     ready.now()?;
     log::info!(
         "mounted account {} at {}",
@@ -109,6 +110,7 @@ async fn serve(
             signal = signals.next() => match signal {
                 Signal::Stop => {
                     ready.stopping();
+                    tree.stop();
                     break end(&attached, &mut session, &mut signals, clock).await;
                 }
                 Signal::StopNow => break Ok(()),
@@ -118,6 +120,7 @@ async fn serve(
         }
     };
     drop(mounted);
+    tree.stop();
     if let Err(error) = client.scheduler().flush().await {
         log::warn!("the call budget could not be saved: {error}");
     }

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     reason = "what a test cannot set up fails the test"
 )]
+mod changes;
 mod commands;
 mod harness;
 mod hostile;
