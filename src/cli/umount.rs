@@ -1,17 +1,24 @@
 //! `fichierfs umount`: takes a mount of ours away and waits until its process has ended.
 use super::exit::Failure;
-use crate::config::{Account, AccountName, AccountOptions, Surroundings};
-use crate::control::{Client, place};
+use super::mounts;
+use crate::control::Client;
 use crate::mount::kernel::{self, MountError, Way};
 use crate::mount::mountinfo::{self, Entry};
 use crate::mount::users;
 use anyhow::{Context, anyhow, bail};
+use nix::poll::{PollFd, PollFlags};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long the process may take to end: what is still to be sent to the account goes first.
 const END_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// How long a process that has nothing left to do may take to go, in milliseconds: its last tasks are
+/// given a second.
+const LAST_MOMENT: u16 = 1_500;
 
 /// Arguments of `umount`.
 #[derive(Debug, clap::Args)]
@@ -33,12 +40,16 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         kernel::unmount(&mountpoint, Way::Lazy)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let server = entry
-        .account()
-        .and_then(|name| server_of(name, &mountpoint));
+    // Asked before: without its mount it is found no more.
+    let server = mounts::server_of(&entry).map(|(client, pong)| Server {
+        process: Pid::from_raw(client.pid())
+            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()),
+        pid: pong.pid,
+        client,
+    });
     kernel::unmount(&mountpoint, Way::Whole).map_err(|err| explain(err, &args.mountpoint))?;
-    if let Some((pid, client)) = server {
-        wait_for_end(pid, client)?;
+    if let Some(server) = server {
+        server.wait_for_end()?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -56,31 +67,35 @@ fn ours(mountpoint: &Path) -> anyhow::Result<Entry> {
     }
 }
 
-/// The process that serves the mount, if it can be asked. It may run for another user, or be dead.
-fn server_of(account: &str, mountpoint: &Path) -> Option<(u32, Client)> {
-    let account: AccountName = account.parse().ok()?;
-    let options = AccountOptions {
-        account: Some(account),
-        ..AccountOptions::default()
-    };
-    let account = Account::resolve(options, &Surroundings::of_process().ok()?).ok()?;
-    let mut client = Client::connect(&place::of(&account))?;
-    let pong = client.ping().ok()?;
-    (pong.mountpoint == mountpoint.to_string_lossy()).then_some((pong.pid, client))
+/// The process that serves a mount.
+struct Server {
+    client: Client,
+    pid: u32,
+    /// The process itself, where this kernel and container show it.
+    process: Option<OwnedFd>,
 }
 
-fn wait_for_end(pid: u32, client: Client) -> anyhow::Result<()> {
-    // The process may have ended already: then there is nobody to ask, and nothing to wait for.
-    let Ok(end) = client.watch_end() else {
-        return Ok(());
-    };
-    if end.wait(END_LIMIT)? {
-        return Ok(());
+impl Server {
+    /// Waits until nothing is left to send, then for the process, which gives the account free.
+    fn wait_for_end(self) -> anyhow::Result<()> {
+        // The process may have ended already: then there is nobody to ask, and nothing to wait for.
+        let Ok(end) = self.client.watch_end() else {
+            return Ok(());
+        };
+        if !end.wait(END_LIMIT)? {
+            bail!(
+                "unmounted, but its process {} still has changes to send to the account; leave it \
+                 to finish",
+                self.pid
+            );
+        }
+        if let Some(process) = self.process {
+            let mut polled = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+            // It said that it is done: whether this takes long or fails, nothing is lost.
+            let _ = nix::poll::poll(&mut polled, LAST_MOMENT);
+        }
+        Ok(())
     }
-    bail!(
-        "unmounted, but its process {pid} still has changes to send to the account; leave it to \
-         finish"
-    );
 }
 
 /// What keeps the mount busy, and what to do about it.

@@ -1,9 +1,11 @@
 //! A command's end of the socket. Blocking: a command has nothing else to do meanwhile.
 use super::place::ShortPath;
 use super::{Answer, LONGEST_ANSWER, Pong, Request};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a mount may take to say who it is; it need not ask anybody.
@@ -13,6 +15,7 @@ const PING_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
+    pid: i32,
 }
 
 /// Why a mount could not be asked.
@@ -30,15 +33,20 @@ pub enum AskError {
 }
 
 impl Client {
-    /// Connects to the first of `places` where somebody listens; `None` when nobody does.
-    pub fn connect(places: &[PathBuf]) -> Option<Self> {
-        places.iter().find_map(|place| {
-            let short = ShortPath::of(place).ok()?;
-            let stream = UnixStream::connect(short.path()).ok()?;
-            Some(Self {
-                stream: BufReader::new(stream),
-            })
+    /// Connects to whoever listens at `place`, if it is one of these users.
+    pub fn connect_to(place: &Path, users: &[u32]) -> Option<Self> {
+        let short = ShortPath::of(place).ok()?;
+        let stream = UnixStream::connect(short.path()).ok()?;
+        let peer = getsockopt(&stream, PeerCredentials).ok()?;
+        users.contains(&peer.uid()).then(|| Self {
+            stream: BufReader::new(stream),
+            pid: peer.pid(),
         })
+    }
+
+    /// The process at the other end, as this process sees it; 0 when it does not.
+    pub fn pid(&self) -> i32 {
+        self.pid
     }
 
     /// Asks who serves the mount.

@@ -3,13 +3,14 @@
 //!
 //! Promises: nothing is mounted before the account has answered; when this returns nothing is
 //! mounted any more and the account's call budget is on disk.
+use super::answers::Control;
 use super::background::Ready;
 use super::kernel::{self, Attached};
 use super::signals::{Signal, Signals};
 use crate::api::scheduler::{BudgetError, BudgetFile, Fingerprint, Scheduler};
-use crate::api::{self, Ask, Client, ErrorKind, Priority, Requester};
+use crate::api::{self, Ask, Client, ErrorKind, Priority, Reached, Requester};
 use crate::config;
-use crate::control::{self, AccountAnswer, Answer, Pong, Request};
+use crate::control::{self, Pong};
 use crate::fs::{Fs, FsSettings, Ownership, Session};
 use crate::read::{DiskCache, ReadSettings, Reader};
 use crate::tree::{Caller, Ino, Tree, TreeSettings, resolve_root};
@@ -29,9 +30,6 @@ const FIRST_ANSWERS: Duration = Duration::from_secs(10);
 /// How long it may take when the service asks for silence: one silence after a flood (30 s) and the
 /// calls behind it, and still within what the parent of a background mount waits.
 const AFTER_SILENCE: Duration = Duration::from_secs(45);
-
-/// How long a read may take: two silences after a flood, or a handful of broken connections.
-const READ_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long programs that still use the mount are served after it was told to end. Reading only:
 /// nothing of theirs can be lost.
@@ -93,7 +91,11 @@ async fn serve(
         .context("cannot hand on the FUSE device")?;
     let mut session = Session::start(fs, device, config.allow_other)
         .context("the kernel did not accept the session")?;
-    listen(&config, &client, clock);
+    let shown = Parts {
+        tree: tree.clone(),
+        reader: reader.clone(),
+    };
+    listen(&config, &attached, &client, shown, clock);
     tree.start();
     ready.now()?;
     log::info!(
@@ -113,7 +115,7 @@ async fn serve(
                 }
                 Signal::StopNow => break Ok(()),
                 Signal::Refresh => look_again(&tree, clock),
-                Signal::Report => report(&client, &reader),
+                Signal::Report => report(&client, &tree, &reader),
             },
         }
     };
@@ -140,19 +142,17 @@ fn connect(config: &config::Mount, clock: Clock) -> anyhow::Result<Client> {
     let fingerprint = Fingerprint::of(&config.key.key);
     let budget =
         BudgetFile::open(&account.budget_dir(), &fingerprint).map_err(|error| match error {
-            BudgetError::Held(held) => anyhow!(
-                "the account is in use by {held}; it may be mounted already: look at `findmnt -t \
-             fuse.fichierfs`, end that mount with `fichierfs umount`"
-            ),
+            held @ BudgetError::Held(_) => anyhow!(held),
             other @ BudgetError::Io { .. } => {
                 anyhow!(other).context("cannot keep the account's call budget")
             }
         })?;
     let scheduler = Scheduler::new(clock, account.rates(), Some(budget));
-    Ok(Client::new(
-        account.client_settings(config.key.key.clone(), clock),
-        scheduler,
-    )?)
+    let settings = api::Settings {
+        cdn: config.cdn,
+        ..account.client_settings(config.key.key.clone(), clock)
+    };
+    Ok(Client::new(settings, scheduler)?)
 }
 
 /// Asks who the account is: a wrong key, a free account or a missing network is told here, before
@@ -173,11 +173,17 @@ async fn first_answers(
     let info = match client.user_info(&ask(FIRST_ANSWERS)).await {
         Err(error) if error.kind == ErrorKind::Flood => {
             log::warn!("{error}; waiting for it");
-            client.user_info(&ask(AFTER_SILENCE)).await?.value
+            Some(client.user_info(&ask(AFTER_SILENCE)).await?.value)
         }
-        other => other?.value,
+        // Another process asked a moment ago and died before it could keep the answer. The listing
+        // of the root tells as much as must be known.
+        Err(error) if error.kind == ErrorKind::Timeout && error.reached == Reached::NotSent => {
+            log::info!("{error}; going on without");
+            None
+        }
+        other => Some(other?.value),
     };
-    if !info.offer.is_paid() {
+    if let Some(info) = info.as_ref().filter(|info| !info.offer.is_paid()) {
         bail!(
             "the account {} is a free one; the service's API needs a paid one (Access, Premium or GOLD)",
             info.email
@@ -191,16 +197,18 @@ async fn first_answers(
         ..TreeSettings::default()
     };
     let tree = Tree::new(client.clone(), clock, settings, runtime.clone());
-    tree.know_space(&info);
     // Asked for already: whoever looks first need not wait for it, and nobody waits here, since a
     // mount that comes back within 30 s may have to let that time pass first.
-    drop(tree.children(
-        Ino::ROOT,
-        Caller {
-            requester: Requester::SELF,
-            deadline,
-        },
-    ));
+    let caller = Caller {
+        requester: Requester::SELF,
+        deadline,
+    };
+    let listed = tree.children(Ino::ROOT, caller);
+    match &info {
+        Some(info) => tree.know_space(info),
+        // Nothing else says whether the key is good.
+        None => drop(listed.ready().await?),
+    }
     let reading = ReadSettings {
         memory: config.memory,
         disk: disk_cache(config, clock),
@@ -241,7 +249,7 @@ fn fs_settings(config: &config::Mount) -> FsSettings {
             read_only: true,
         },
         mounted_by: nix::unistd::geteuid().as_raw(),
-        read_timeout: READ_LIMIT,
+        read_timeout: config.read_timeout,
     }
 }
 
@@ -278,27 +286,38 @@ async fn end(
     Ok(())
 }
 
-/// Looks at the root again, as far as the service allows; other folders follow when they are used.
+/// Looks at the root again as soon as the service allows; other folders follow when they are used.
 fn look_again(tree: &Tree, clock: Clock) {
-    let deadline = Deadline::within(clock, AFTER_SILENCE);
-    drop(tree.refresh(
-        Ino::ROOT,
-        Caller {
-            requester: Requester::SELF,
-            deadline,
-        },
-    ));
+    let caller = Caller {
+        requester: Requester::SELF,
+        deadline: Deadline::within(clock, AFTER_SILENCE),
+    };
+    let tree = tree.clone();
+    tokio::spawn(async move {
+        match tree.renew(Ino::ROOT, caller).await {
+            Ok(_) => log::info!("the root was looked at again"),
+            Err(error) => log::warn!("looking at the root again: {error}"),
+        }
+    });
 }
 
-fn report(client: &Client, reader: &Reader) {
+fn report(client: &Client, tree: &Tree, reader: &Reader) {
     log::info!("calls: {:?}", client.scheduler().snapshot());
+    log::info!("tree: {:?}", tree.snapshot());
     log::info!("reading: {:?}", reader.snapshot());
 }
 
 /// Opens the socket commands ask at, until the runtime ends: whoever waits for the end of the mount
-/// hears it by the socket closing, so nothing may be left to do by then. A mount without it works; commands then say that they
-/// cannot reach it.
-fn listen(config: &config::Mount, client: &Client, clock: Clock) {
+/// hears it by the socket closing, so nothing may be left to do by then. A mount without it works;
+/// commands then say that they cannot reach it.
+fn listen(
+    config: &config::Mount,
+    attached: &Attached,
+    client: &Client,
+    parts: Parts,
+    clock: Clock,
+) {
+    let Parts { tree, reader } = parts;
     let places = control::place::of(&config.account);
     let server = match control::Server::bind(&places) {
         Ok(server) => server,
@@ -307,46 +326,25 @@ fn listen(config: &config::Mount, client: &Client, clock: Clock) {
             return;
         }
     };
+    let pong = Pong {
+        pid: std::process::id(),
+        account: config.account.name.to_string(),
+        mountpoint: config.mountpoint.to_string_lossy().into_owned(),
+        device: attached.device().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        state_dir: config.account.state_dir.to_string_lossy().into_owned(),
+        since: clock.unix().as_secs(),
+    };
     let answers = Arc::new(Control {
         client: client.clone(),
+        tree,
+        reader,
         clock,
-        pong: Pong {
-            pid: std::process::id(),
-            account: config.account.name.to_string(),
-            mountpoint: config.mountpoint.to_string_lossy().into_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        },
+        pong,
     });
     tokio::spawn(async move {
         if let Err(error) = server.serve(answers).await {
             log::warn!("control socket: {error}");
         }
     });
-}
-
-/// What a running mount answers to commands.
-struct Control {
-    client: Client,
-    clock: Clock,
-    pong: Pong,
-}
-
-impl control::Answers for Control {
-    async fn answer(&self, request: Request) -> Answer {
-        match request {
-            Request::Ping => Answer::Pong(self.pong.clone()),
-            Request::Account => {
-                let deadline = Deadline::within(self.clock, AFTER_SILENCE);
-                let ask = Ask::new(Priority::Wanted, deadline, Requester::SELF);
-                match self.client.user_info(&ask).await {
-                    Ok(info) => Answer::Account(AccountAnswer {
-                        age_seconds: self.clock.unix().saturating_sub(info.at).as_secs(),
-                        info: info.value,
-                    }),
-                    Err(error) => Answer::error(error.to_string()),
-                }
-            }
-            Request::Wait => Answer::error("answered by the socket itself"),
-        }
-    }
 }

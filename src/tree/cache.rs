@@ -61,6 +61,8 @@ impl ListingCache {
 
     /// Listings held and the bytes they take, about.
     pub(super) fn size(&self) -> (u64, u64) {
+        // It counts when it tidies up, which is otherwise done now and then only.
+        self.listings.run_pending_tasks();
         (self.listings.entry_count(), self.listings.weighted_size())
     }
 }

@@ -36,12 +36,13 @@ mod node;
 mod numbering;
 mod places;
 mod refresh;
+mod renew;
 mod root;
 mod round;
 mod slices;
 mod space;
 
-pub use change::{Change, Changes};
+pub use change::{Change, Changes, Handed};
 pub use crawl::{CrawlSnapshot, CrawlStage};
 pub use error::TreeError;
 pub use inode::{GENERATION, Ino};
@@ -49,6 +50,7 @@ pub use large::LargeSnapshot;
 pub use listing::{EntryChange, Listing, diff};
 pub use names::{NAME_MAX, decode, encode};
 pub use node::{File, Folder, Kind, Node, NodeKey};
+pub use renew::Renewed;
 pub use root::{RootError, RootFolder, resolve_root};
 pub use space::Space;
 

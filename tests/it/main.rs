@@ -9,5 +9,6 @@ mod common;
 mod crawl;
 mod large;
 mod read;
+mod read_trouble;
 mod tree;
 mod views;

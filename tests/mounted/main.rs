@@ -4,8 +4,14 @@
     reason = "what a test cannot set up fails the test"
 )]
 mod changes;
+mod commands;
 mod harness;
+mod hostile;
 mod life;
+mod memory;
 mod names;
 mod reading;
+mod refusals;
+mod secrets;
+mod storms;
 mod trouble;
