@@ -1,7 +1,9 @@
 //! What an answer of the service changes: the listing, the inodes the kernel holds, the folders'
 //! places and dates, and what the kernel must be told.
 //!
-//! Answers are taken in one after the other, so that the checks of one see all that others brought.
+//! Answers are taken in one after the other, so that the checks of one see all that others brought, on
+//! the blocking pool: what was known may have to be read, and numbers that duplicates are given are on
+//! disk before anyone sees them.
 //! Lock order: `installing`, then either `folders` or the inodes, never both of these.
 use super::change::Change;
 use super::folders::FolderState;
@@ -28,15 +30,16 @@ impl Tree {
         let _one_at_a_time = lock(&self.inner.installing);
         answer.folder = folder;
         let ino = self.ino_of(folder);
-        let old = old.or_else(|| self.inner.cache.get(folder));
-        let (line, numbering) = {
+        let old = old
+            .or_else(|| self.inner.cache.get(folder))
+            .or_else(|| self.recall_now(folder));
+        let (line, former) = {
             let folders = lock(&self.inner.folders);
-            let state = folders.get(folder);
             let mut line = folders.line_of(folder);
             line.extend(&self.inner.settings.root.above);
-            (line, state.and_then(|state| state.numbering.clone()))
+            (line, folders.numbering(folder))
         };
-        let (listing, numbering) = self.build(&answer, ino, &line, &numbering.unwrap_or_default());
+        let (listing, numbering) = self.build(&answer, ino, &line, &former);
         if let Some(old) = &old
             && old.is_complete()
             && !listing.is_complete()
@@ -51,9 +54,15 @@ impl Tree {
             log::warn!("folder {folder} holds more than the service lists; a part is known");
         }
         let changes = old.as_deref().map(|old| diff(old, &listing));
+        if numbering != *former
+            && let Some(store) = &self.inner.store
+        {
+            store.put_numbering(folder, &numbering);
+        }
         let noted = self.note(folder, &listing, changes.as_deref(), numbering);
 
         let listing = Arc::new(listing);
+        self.keep(&listing, changes.as_deref());
         self.inner.cache.insert(Arc::clone(&listing));
         self.inner.inodes.refresh(&noted.nodes);
         for change in changes.iter().flatten() {
@@ -132,11 +141,12 @@ impl Tree {
         let before = state.changed;
         let relisted_blindly = state.listed && changes.is_none();
         state.changed = moved_on(state, listing.newest(), changes, noticed);
-        state.numbering = (!numbering.is_empty()).then(|| Arc::new(numbering));
         state.listed = true;
+        let changed = state.changed.filter(|_| state.changed != before);
+        folders.number(folder, numbering);
         Noted {
             nodes,
-            changed: state.changed.filter(|_| state.changed != before),
+            changed,
             relisted_blindly,
         }
     }
@@ -175,12 +185,16 @@ impl Tree {
     /// The service knows nothing of `folder`: it is gone, and so it must be from its parent soon.
     pub(super) fn vanished(&self, folder: FolderId) {
         self.inner.cache.remove(folder);
+        if let Some(store) = &self.inner.store {
+            store.remove(folder);
+        }
         if let Some(node) = self.inner.inodes.get(self.ino_of(folder)) {
             self.inner.inodes.mark_gone(&node);
         }
-        let parent = lock(&self.inner.folders)
-            .get(folder)
-            .and_then(|state| state.parent);
+        let parent = lock(&self.inner.folders).seen(folder).and_then(|state| {
+            state.kept = None;
+            state.parent
+        });
         if let Some(parent) = parent
             && let Some(known) = self.inner.cache.get(parent)
         {
