@@ -54,7 +54,7 @@ pub fn init(verbosity: Verbosity, role: Role) {
     let filter = std::env::var(VARIABLE)
         .ok()
         .filter(|filter| !filter.is_empty())
-        .unwrap_or_else(|| default_filter(verbosity, role).to_owned());
+        .unwrap_or_else(|| default_filter(verbosity, role));
     RELAY.store(role == Role::Background, Ordering::Relaxed);
     let journal = role == Role::Foreground && is_journal();
     // A second logger cannot be set; the first one serves as well.
@@ -97,15 +97,20 @@ pub fn stop_relay() {
     RELAY.store(false, Ordering::Relaxed);
 }
 
-/// Filter when nobody named one. fuser reports every interrupted request as an error there.
-fn default_filter(verbosity: Verbosity, role: Role) -> &'static str {
-    match (verbosity.quiet, verbosity.verbose, role) {
-        (true, ..) => "error,fuser::reply=off",
-        (_, 0, Role::Command) => "warn,fuser::reply=off",
-        (_, 0, _) => "info,fuser::reply=off",
-        (_, 1, _) => "info,fichierfs=debug,fuser::reply=off",
-        _ => "debug,fichierfs=trace,fuser::reply=off",
-    }
+/// Others that report as errors what we tell better or what is none: fuser every interrupted request,
+/// the verifier of certificates each that is not trusted.
+const SILENT: &str = "fuser::reply=off,rustls_platform_verifier=off";
+
+/// Filter when nobody named one.
+fn default_filter(verbosity: Verbosity, role: Role) -> String {
+    let told = match (verbosity.quiet, verbosity.verbose, role) {
+        (true, ..) => "error",
+        (_, 0, Role::Command) => "warn",
+        (_, 0, _) => "info",
+        (_, 1, _) => "info,fichierfs=debug",
+        _ => "debug,fichierfs=trace",
+    };
+    format!("{told},{SILENT}")
 }
 
 fn plain(record: &Record<'_>) -> String {
@@ -220,12 +225,12 @@ mod tests {
     }
 
     #[test]
-    fn fusers_replies_are_silent_whatever_is_asked_for() {
+    fn others_are_silent_whatever_is_asked_for() {
         for role in [Role::Command, Role::Foreground, Role::Background] {
             for verbose in 0..3 {
                 for quiet in [false, true] {
                     let filter = default_filter(Verbosity { verbose, quiet }, role);
-                    assert!(filter.ends_with(",fuser::reply=off"));
+                    assert!(filter.ends_with(SILENT));
                 }
             }
         }

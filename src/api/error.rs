@@ -179,7 +179,7 @@ impl ErrorKind {
             Self::Password => "a password is needed, or the one sent is wrong",
             Self::TooManyLocations => "the account is in use from too many addresses",
             Self::NetworkRefused => {
-                "this network counts as a VPN or data centre and needs CDN credits"
+                "this network counts as a VPN or data centre and needs CDN credits; --cdn spends them"
             }
             Self::NothingRenamed => "the name is in use already or the file is not ours",
             Self::NothingChanged => "nothing to change",
@@ -195,8 +195,11 @@ impl ErrorKind {
             Self::Refused => "refused",
             Self::Malformed => "the answer makes no sense",
             Self::WrongBytes => "the download is not what was asked for",
-            Self::Network => "cannot reach the service",
-            Self::Tls => "the connection cannot be trusted",
+            Self::Network => "cannot reach the service; is there a network, and its proxy?",
+            Self::Tls => {
+                "the server's certificate is not trusted; if your own network signs it, name its \
+                 authority with --ca-cert"
+            }
             Self::HostRefused => "the service named a host that is not its own",
             Self::Timeout => "no answer in time",
             Self::BadRequest => "the request cannot be made",

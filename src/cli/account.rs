@@ -7,7 +7,7 @@ use super::service;
 use crate::api::{Offer, UserInfo};
 use crate::config::{Account, AccountOptions, Surroundings};
 use crate::control::client::AskError;
-use crate::control::{AccountAnswer, Answer, Client, Request, place};
+use crate::control::{AccountAnswer, Answer, Client, Request, find};
 use bytesize::ByteSize;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -28,7 +28,7 @@ pub struct Args {
 /// Shows the account.
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let mut account = Account::resolve(args.given, &Surroundings::of_process()?)?;
-    let (info, age) = if let Some(mount) = Client::connect(&place::of(&account)) {
+    let (info, age) = if let Some(mount) = find::of_account(&account) {
         from_mount(mount)?
     } else {
         let found = account.find_key()?;
@@ -99,7 +99,7 @@ fn table(name: &str, info: &UserInfo, age: Duration) -> String {
 }
 
 /// What the service says may hold anything; a terminal must not obey it.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '?' } else { c })
         .collect()

@@ -8,8 +8,11 @@ pub mod exit;
 pub mod helper;
 pub mod login;
 pub mod mount;
+mod mounts;
 pub mod reference;
+pub mod refresh;
 mod service;
+pub mod status;
 pub mod umount;
 
 use crate::logging::{self, Role, Verbosity};
@@ -55,6 +58,10 @@ pub enum Command {
     Mount(Box<mount::Args>),
     /// Take a mount away and wait until its process has ended
     Umount(umount::Args),
+    /// Show how mounts are doing: names, calls, contents, the account
+    Status(status::Args),
+    /// Look at a folder of a mount again, now: changes made elsewhere appear
+    Refresh(refresh::Args),
     /// Ask for an account's API key, check it and keep it
     Login(login::Args),
     /// Show an account's kind, space and subscription
@@ -96,6 +103,8 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Mount(_) => Ok(ExitCode::SUCCESS),
         Command::Umount(args) => umount::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Refresh(args) => refresh::run(&args),
         Command::Login(args) => login::run(args),
         Command::Account(args) => account::run(args),
     }

@@ -1,7 +1,7 @@
 //! `fichierfs mount`: checks everything that can be checked beforehand, then mounts, in the
 //! background unless told otherwise.
 use super::exit::Failure;
-use crate::config::{self, MountOptions, Surroundings, Terms};
+use crate::config::{self, MountOptions, Surroundings, Terms, key, mount_opts};
 use crate::logging::{self, Role, Verbosity};
 use crate::mount::background::{self, Outcome, Ready};
 use crate::mount::{self, check};
@@ -9,6 +9,7 @@ use crate::util::clock::Clock;
 use anyhow::Context;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -30,8 +31,8 @@ pub struct Args {
     #[arg(short, long)]
     pub foreground: bool,
 
-    /// Mount options, separated by commas: ro, rw, noexec, the options below by name, and those
-    /// of mount(8) that concern fstab (_netdev, nofail, x-systemd…)
+    /// Mount options, separated by commas: ro, rw, noexec, foreground, the options below by name,
+    /// and those of mount(8) that concern fstab (_netdev, nofail, x-systemd…)
     #[arg(short = 'o', value_name = "OPTIONS", action = clap::ArgAction::Append)]
     pub options: Vec<String>,
 
@@ -54,7 +55,12 @@ pub struct Args {
 
 /// Mounts. `arguments` are the program's own, for the process in the background.
 pub fn run(args: Args, verbosity: Verbosity, arguments: &[OsString]) -> Result<ExitCode, Failure> {
-    if args.foreground || args.fake || args.detached {
+    let foreground = args.foreground
+        || args
+            .options
+            .iter()
+            .any(|list| mount_opts::asks_for_foreground(list));
+    if foreground || args.fake || args.detached {
         return serve(args, verbosity);
     }
     match start_background(arguments)? {
@@ -73,11 +79,14 @@ pub(super) fn start_background(arguments: &[OsString]) -> io::Result<Outcome> {
         .iter()
         .position(|argument| argument == "mount")
         .map_or(arguments.len(), |at| at + 1);
+    // Everybody who may look at a process sees the environment it was started with, until it ends.
+    let key = std::env::var_os(key::KEY_VARIABLE).unwrap_or_default();
     command
+        .env_remove(key::KEY_VARIABLE)
         .args(&arguments[..at])
         .arg(DETACHED)
         .args(&arguments[at..]);
-    background::launch(command, background::START_LIMIT, |line| {
+    background::launch(command, key.as_bytes(), background::START_LIMIT, |line| {
         // The terminal may be gone; the mount goes on.
         let _ = writeln!(io::stderr(), "{line}");
     })
@@ -95,13 +104,18 @@ fn own_program() -> io::Result<PathBuf> {
 
 /// Mounts in this process and serves until the end.
 fn serve(args: Args, verbosity: Verbosity) -> Result<ExitCode, Failure> {
-    let (mut ready, role) = if args.detached {
-        (Ready::background()?, Role::Background)
+    let (mut ready, key, role) = if args.detached {
+        let (ready, key) = Ready::background()?;
+        (ready, key, Role::Background)
     } else {
-        (Ready::foreground(), Role::Foreground)
+        (Ready::foreground(), Vec::new(), Role::Foreground)
     };
     logging::init(verbosity, role);
-    let around = Surroundings::of_process()?;
+    let mut around = Surroundings::of_process()?;
+    if !key.is_empty() {
+        let key = (key::KEY_VARIABLE.into(), OsString::from_vec(key));
+        around.environment.push(key);
+    }
     let terms = Terms {
         root: around.root,
         sloppy: args.sloppy,

@@ -1,7 +1,7 @@
 //! `fichierfs umount`: takes a mount of ours away and waits until its process has ended.
 use super::exit::Failure;
-use crate::config::{Account, AccountName, AccountOptions, Surroundings};
-use crate::control::{Client, place};
+use super::mounts;
+use crate::control::Client;
 use crate::mount::kernel::{self, MountError, Way};
 use crate::mount::mountinfo::{self, Entry};
 use crate::mount::users;
@@ -33,12 +33,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         kernel::unmount(&mountpoint, Way::Lazy)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let server = entry
-        .account()
-        .and_then(|name| server_of(name, &mountpoint));
+    // Asked before: without its mount it is found no more.
+    let server = mounts::server_of(&entry);
     kernel::unmount(&mountpoint, Way::Whole).map_err(|err| explain(err, &args.mountpoint))?;
-    if let Some((pid, client)) = server {
-        wait_for_end(pid, client)?;
+    if let Some((client, pong)) = server {
+        wait_for_end(pong.pid, client)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -54,19 +53,6 @@ fn ours(mountpoint: &Path) -> anyhow::Result<Entry> {
         ),
         None => bail!("nothing is mounted at {}", mountpoint.display()),
     }
-}
-
-/// The process that serves the mount, if it can be asked. It may run for another user, or be dead.
-fn server_of(account: &str, mountpoint: &Path) -> Option<(u32, Client)> {
-    let account: AccountName = account.parse().ok()?;
-    let options = AccountOptions {
-        account: Some(account),
-        ..AccountOptions::default()
-    };
-    let account = Account::resolve(options, &Surroundings::of_process().ok()?).ok()?;
-    let mut client = Client::connect(&place::of(&account))?;
-    let pong = client.ping().ok()?;
-    (pong.mountpoint == mountpoint.to_string_lossy()).then_some((pong.pid, client))
 }
 
 fn wait_for_end(pid: u32, client: Client) -> anyhow::Result<()> {

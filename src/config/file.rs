@@ -7,6 +7,7 @@ use super::error::ConfigError;
 use super::layers::{Setting, is_option};
 use super::private::{self, Bounded};
 use super::values::AccountName;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// What the file is called in errors.
@@ -18,13 +19,21 @@ const LONGEST: u64 = 1 << 20;
 /// The key's own name in the file; not an option, so that it cannot stand in argv.
 const API_KEY: &str = "api-key";
 
-/// What a config file says for one account.
-#[derive(Debug, Default)]
+/// What a config file says for one account. The key in it is not printed.
+#[derive(Default)]
 pub struct FileSettings {
     /// Options, the account's own last.
     pub settings: Vec<Setting>,
     /// The key, untrimmed, with where it stands.
     pub api_key: Option<(String, String)>,
+}
+
+impl fmt::Debug for FileSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileSettings")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reads the file at `path` for `account`; a file that does not exist says nothing.

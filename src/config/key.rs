@@ -9,6 +9,7 @@ use super::private::{self, Bounded};
 use super::values::AccountName;
 use crate::secret::ApiKey;
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -24,8 +25,8 @@ const LONGEST: u64 = 4096;
 /// What a key file is called in errors.
 const WHAT: &str = "key file";
 
-/// Every place a key may be, as far as known.
-#[derive(Debug, Default)]
+/// Every place a key may be, as far as known. Two of them are the key itself, so it is not printed.
+#[derive(Default)]
 pub struct KeyPlaces {
     /// Named by the user for this run.
     pub file: Option<PathBuf>,
@@ -39,6 +40,12 @@ pub struct KeyPlaces {
     pub configured: Option<(String, String)>,
     /// Where `login` keeps it.
     pub stored: PathBuf,
+}
+
+impl fmt::Debug for KeyPlaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyPlaces(…)")
+    }
 }
 
 /// A key and where it was found.

@@ -144,6 +144,8 @@ impl MountOptions {
             cache_size,
             memory,
             dir_cache_time,
+            read_timeout,
+            cdn,
             noexec,
             noatime,
         } = self;
@@ -159,6 +161,8 @@ impl MountOptions {
             cache_size: cache_size.or(lower.cache_size),
             memory: memory.or(lower.memory),
             dir_cache_time: dir_cache_time.or(lower.dir_cache_time),
+            read_timeout: read_timeout.or(lower.read_timeout),
+            cdn: cdn.or(lower.cdn),
             noexec: noexec.or(lower.noexec),
             noatime: noatime.or(lower.noatime),
         }

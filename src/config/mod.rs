@@ -30,13 +30,14 @@ use crate::util::clock::Clock;
 use key::KeyPlaces;
 use layers::Setting;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What a process finds around it besides argv.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Surroundings {
     /// Default folders.
     pub places: Places,
@@ -44,6 +45,17 @@ pub struct Surroundings {
     pub environment: Vec<(OsString, OsString)>,
     /// Whether root runs it.
     pub root: bool,
+}
+
+impl fmt::Debug for Surroundings {
+    /// Without the environment, which may hold the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { places, root, .. } = self;
+        f.debug_struct("Surroundings")
+            .field("places", places)
+            .field("root", root)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Surroundings {
@@ -81,6 +93,8 @@ pub struct Account {
     pub rate: f64,
     /// Base folder of everything that must survive a restart, shared by all accounts.
     pub state_dir: PathBuf,
+    /// Whether the user chose that folder: then no mount with another one is meant.
+    pub state_dir_chosen: bool,
     /// Folder for sockets, if the session has one.
     pub runtime_dir: Option<PathBuf>,
     /// Folder of the config file and stored logins.
@@ -115,7 +129,7 @@ impl Account {
         self.state_dir.join("budget")
     }
 
-    /// What the client of the service must know.
+    /// What the client of the service must know; CDN credits are spared.
     pub fn client_settings(&self, key: ApiKey, clock: Clock) -> Settings {
         Settings {
             api_url: self.api_url.clone(),
@@ -186,6 +200,10 @@ pub struct Mount {
     pub memory: u64,
     /// Age at which a listing is asked for again.
     pub dir_cache_time: Duration,
+    /// How long a read may take.
+    pub read_timeout: Duration,
+    /// Whether downloads may spend CDN credits.
+    pub cdn: bool,
 }
 
 impl Mount {
@@ -216,6 +234,14 @@ impl Mount {
             options::LEAST_DIR_CACHE_TIME,
             "30s, because the service allows one listing per folder in that time",
         )?;
+        let read_timeout = at_least(
+            "read-timeout",
+            options
+                .read_timeout
+                .unwrap_or(options::DEFAULT_READ_TIMEOUT),
+            options::LEAST_READ_TIMEOUT,
+            "5s",
+        )?;
         let key = account.find_key()?;
         Ok(Self {
             key,
@@ -239,6 +265,8 @@ impl Mount {
             cache_size: options.cache_size.unwrap_or(options::DEFAULT_CACHE_SIZE),
             memory,
             dir_cache_time,
+            read_timeout,
+            cdn: options.cdn.unwrap_or(false),
             account,
         })
     }
@@ -295,6 +323,7 @@ fn resolve(
             "state-dir",
             options.state_dir.as_ref().unwrap_or(&around.places.state),
         )?,
+        state_dir_chosen: options.state_dir.is_some(),
         runtime_dir: around.places.runtime.clone(),
         config_dir: config_dir.clone(),
         key_places,

@@ -20,6 +20,8 @@ const IGNORED: &[&str] = &[
     "defaults",
     "diratime",
     "dirsync",
+    // The command's own: see `asks_for_foreground`.
+    "foreground",
     "group",
     "helper",
     "iversion",
@@ -102,6 +104,12 @@ pub fn settings(
     Ok(settings)
 }
 
+/// Whether a list asks to stay in the foreground. The command decides that before it looks at
+/// options, since a process in the background is started for them.
+pub fn asks_for_foreground(list: &str) -> bool {
+    split(list).iter().any(|item| item.trim() == "foreground")
+}
+
 /// Splits at commas that no backslash precedes and removes the backslashes.
 fn split(list: &str) -> Vec<String> {
     let mut items = vec![String::new()];
@@ -176,6 +184,15 @@ mod tests {
             ..Terms::default()
         };
         assert!(read("dev,suid", root).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_foreground_is_asked_for_by_its_name_alone() {
+        assert!(asks_for_foreground("ro, foreground"));
+        assert!(read("ro,foreground", Terms::default()).unwrap().len() == 1);
+        for other in ["", "ro", "root=foreground", "foreground=1", "foregrounds"] {
+            assert!(!asks_for_foreground(other), "{other}");
+        }
     }
 
     proptest! {

@@ -16,8 +16,9 @@ pub const DEFAULT_RATE: f64 = 2.5;
 /// beside the disks of today.
 pub const DEFAULT_CACHE_SIZE: u64 = 10 << 30;
 
-/// Bytes of file contents kept in memory: a few streams with their read-ahead.
-pub const DEFAULT_MEMORY: u64 = 256 << 20;
+/// Bytes of file contents kept in memory: a few streams with their read-ahead, on machines that
+/// have more to do than this.
+pub const DEFAULT_MEMORY: u64 = 128 << 20;
 
 /// Least bytes of memory: one stream's window and a little.
 pub const LEAST_MEMORY: u64 = 16 << 20;
@@ -25,6 +26,12 @@ pub const LEAST_MEMORY: u64 = 16 << 20;
 /// How old a listing may be before it is asked for again. The service allows one listing per
 /// folder in 30 s; changes made elsewhere are rare.
 pub const DEFAULT_DIR_CACHE_TIME: Duration = Duration::from_secs(5 * 60);
+
+/// How long a read may take: two silences after a flood, or a handful of broken connections.
+pub const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Least time for a read: a link, a connection and some bytes on an ordinary day.
+pub const LEAST_READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Least age: the service's own limit per folder (API reference 3).
 pub const LEAST_DIR_CACHE_TIME: Duration = Duration::from_secs(30);
@@ -111,13 +118,25 @@ pub struct MountOptions {
     #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Caches")]
     pub cache_size: Option<u64>,
 
-    /// Contents kept in memory at most, at least 16MiB [default: 256MiB]
+    /// Contents kept in memory at most, at least 16MiB [default: 128MiB]
     #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Caches")]
     pub memory: Option<u64>,
 
     /// How long changes made elsewhere may go unseen, at least 30s [default: 5m]
     #[arg(long, value_name = "SPAN", value_parser = values::span, help_heading = "Caches")]
     pub dir_cache_time: Option<Duration>,
+
+    /// How long a read may wait for the service before the program that reads gets an error, at
+    /// least 5s [default: 60s]
+    #[arg(long, value_name = "SPAN", value_parser = values::span, help_heading = "Service")]
+    pub read_timeout: Option<Duration>,
+
+    /// Let downloads spend the account's CDN credits, e.g. where the service lets data centres
+    /// download by no other way
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = values::switch,
+          help_heading = "Service")]
+    pub cdn: Option<bool>,
 
     /// Forbid running programs from the mount (also `-o noexec`)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,

@@ -71,6 +71,27 @@ fn file_table_environment_list_and_command_line_rise_in_this_order() {
 }
 
 #[test]
+fn a_configuration_can_be_printed_without_the_key() {
+    let world = world("api-key = \"another-key\"", &[]);
+    private_config(&world);
+    let mut account = Account::resolve(AccountOptions::default(), &world.around).unwrap();
+    let before = format!("{account:?} {:?}", world.around);
+    let key = account.find_key().unwrap();
+    let mount = mount(&world, MountOptions::default(), &[]).unwrap();
+    let printed = format!("{before} {account:?} {key:?} {mount:?}");
+    assert!(
+        !printed.contains(KEY) && !printed.contains("another-key"),
+        "{printed}"
+    );
+}
+
+/// A config file that holds a key must not be readable by others.
+fn private_config(world: &World) {
+    let path = world.dir.path().join("config/config.toml");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
 fn defaults_are_those_the_help_promises() {
     let world = world("", &[]);
     let mount = mount(&world, MountOptions::default(), &[]).unwrap();
@@ -79,12 +100,13 @@ fn defaults_are_those_the_help_promises() {
         "https://api.1fichier.com/v1"
     );
     assert_eq!(mount.account.name.as_str(), "default");
-    assert_eq!(mount.memory, 256 << 20);
+    assert_eq!(mount.memory, 128 << 20);
     assert_eq!(mount.cache_size, 10 << 30);
     assert_eq!(mount.dir_cache_time, Duration::from_secs(300));
+    assert_eq!(mount.read_timeout, Duration::from_secs(60));
     assert_eq!(mount.umask, Umask(0o022));
     assert_eq!(mount.root.as_str(), "/");
-    assert!(!mount.read_only && !mount.allow_other);
+    assert!(!mount.read_only && !mount.allow_other && !mount.cdn);
     assert_eq!(mount.key.key.expose(), KEY);
 }
 
@@ -106,6 +128,7 @@ fn refusals_name_what_is_wrong() {
     for (argv, says) in [
         (("memory", "1MiB"), "16MiB"),
         (("dir-cache-time", "1s"), "30s"),
+        (("read-timeout", "1s"), "5s"),
         (("ca-cert", "/nonexistent/ca.pem"), "/nonexistent/ca.pem"),
         (("ca-cert", "/dev/null"), "PEM"),
         (("api-key-file", "/nonexistent/key"), "/nonexistent/key"),

@@ -1,9 +1,11 @@
 //! A command's end of the socket. Blocking: a command has nothing else to do meanwhile.
 use super::place::ShortPath;
 use super::{Answer, LONGEST_ANSWER, Pong, Request};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a mount may take to say who it is; it need not ask anybody.
@@ -30,14 +32,13 @@ pub enum AskError {
 }
 
 impl Client {
-    /// Connects to the first of `places` where somebody listens; `None` when nobody does.
-    pub fn connect(places: &[PathBuf]) -> Option<Self> {
-        places.iter().find_map(|place| {
-            let short = ShortPath::of(place).ok()?;
-            let stream = UnixStream::connect(short.path()).ok()?;
-            Some(Self {
-                stream: BufReader::new(stream),
-            })
+    /// Connects to whoever listens at `place`, if it is one of these users.
+    pub fn connect_to(place: &Path, users: &[u32]) -> Option<Self> {
+        let short = ShortPath::of(place).ok()?;
+        let stream = UnixStream::connect(short.path()).ok()?;
+        let peer = getsockopt(&stream, PeerCredentials).ok()?;
+        users.contains(&peer.uid()).then(|| Self {
+            stream: BufReader::new(stream),
         })
     }
 

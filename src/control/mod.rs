@@ -4,11 +4,14 @@
 //! connection. This module knows the protocol and the socket; what the answers are, the assembly
 //! says through [`Answers`]. Only the mount's own user and root are heard.
 pub mod client;
+pub mod find;
 pub mod place;
 pub mod server;
+pub mod status;
 
 pub use client::Client;
 pub use server::{Answers, Server};
+pub use status::Status;
 
 use crate::api::UserInfo;
 use serde::{Deserialize, Serialize};
@@ -21,19 +24,37 @@ pub enum Request {
     Ping,
     /// What does the service say of the account?
     Account,
+    /// How are you?
+    Status,
+    /// Look at a folder again, so that everybody sees what it holds now.
+    Refresh {
+        /// The folder's inode number in the mount.
+        inode: u64,
+        /// Whether to wait until the service allows it; else a [`Answer::TooSoon`] may come.
+        wait: bool,
+    },
     /// No answer: the connection ends when the mount's process does. The server sees to this one
     /// itself.
     Wait,
 }
 
 /// What a mount answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Answer {
     /// To [`Request::Ping`].
     Pong(Pong),
     /// To [`Request::Account`].
     Account(AccountAnswer),
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::Refresh`].
+    Refreshed(Refreshed),
+    /// To [`Request::Refresh`] when the folder was listed a moment ago.
+    TooSoon {
+        /// Seconds until it may be listed again.
+        seconds: u64,
+    },
     /// To a request that cannot be answered.
     Error {
         /// Why, in a sentence for people.
@@ -42,7 +63,8 @@ pub enum Answer {
 }
 
 /// Who serves a mount.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Pong {
     /// The process.
     pub pid: u32,
@@ -50,8 +72,36 @@ pub struct Pong {
     pub account: String,
     /// Where it is mounted; bytes that are no UTF-8 are replaced.
     pub mountpoint: String,
+    /// The mount's device as `major:minor`.
+    pub device: String,
     /// The program's version.
     pub version: String,
+    /// Base folder of its state.
+    pub state_dir: String,
+    /// Since when it is mounted, in seconds since 1970.
+    pub since: u64,
+}
+
+/// What looking at a folder again brought.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Refreshed {
+    /// Entries it holds now.
+    pub entries: u64,
+    /// What changed; absent when it was not known before.
+    pub changed: Option<Changed>,
+}
+
+/// How a folder differs from what was known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Changed {
+    /// Entries that came.
+    pub added: u64,
+    /// Entries that went.
+    pub removed: u64,
+    /// Entries that bear another name or attributes.
+    pub altered: u64,
 }
 
 /// What the service said of the account, and when.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const SYSTEM: &str = "/run/fichierfs";
 
 /// The socket's name in the account's state folder.
-const IN_STATE: &str = "control.sock";
+pub(super) const IN_STATE: &str = "control.sock";
 
 /// Bytes of a socket's path at most, with the zero at its end (unix(7)).
 const LONGEST_PATH: usize = 108;

@@ -8,6 +8,7 @@
 //! The answers that are sticky in the kernel (ENOSYS: never asked again) are chosen on purpose:
 //! `access` is checked by the kernel itself (`default_permissions`), `flush` and `fsync` have
 //! nothing to do on a read-only mount, `lseek` is right without us.
+mod answers;
 mod attr;
 mod deadline;
 mod errno;
@@ -22,31 +23,24 @@ pub use session::Session;
 
 use crate::api::Requester;
 use crate::read::{ReadTerms, Reader};
-use crate::tree::{Caller, GENERATION, Ino, Kind, Listing, NAME_MAX, Node, Tree, TreeError};
+use crate::tree::{Caller, Ino, Kind, NAME_MAX, Tree};
 use crate::util::cached::Cached;
 use crate::util::clock::Clock;
 use crate::write::{self, Wish};
+use answers::Answers;
 use deadline::{Class, Limits};
 use errno::ToErrno;
 use fuser::{
-    AccessFlags, BsdFileFlags, Errno, FileHandle, FileType, Filesystem, FopenFlags, Generation,
-    INodeNo, KernelConfig, LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr,
-    Request, TimeOrNow,
+    AccessFlags, BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, INodeNo, KernelConfig,
+    LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request, TimeOrNow,
 };
 use handles::HandleTable;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::runtime;
-
-/// The cookie of the entry "."; children's cookies are their inode numbers, which are larger.
-const COOKIE_SELF: u64 = 1;
-
-/// The cookie of the entry "..".
-const COOKIE_PARENT: u64 = 2;
 
 /// Bytes of the unit statfs counts in. Larger than most, so that 32-bit programs that multiply can
 /// count to some petabytes.
@@ -149,130 +143,6 @@ fn wish_of(name: &OsStr) -> Wish {
 /// The tree's name for an inode; 0 is none of ours.
 fn ino_of(ino: INodeNo) -> Result<Ino, Errno> {
     Ino::new(ino.0).ok_or(Errno::ESTALE)
-}
-
-/// Everything a task needs to answer with nodes, apart from `Fs` itself.
-#[derive(Clone)]
-struct Answers {
-    tree: Tree,
-    ownership: Ownership,
-}
-
-impl Answers {
-    /// Answers a lookup; the kernel holds the node from then on.
-    fn entry(&self, parent: Ino, found: Result<Option<Arc<Node>>, TreeError>, reply: ReplyEntry) {
-        match found {
-            Ok(Some(node)) => {
-                // Counted before the answer goes out: the kernel may forget at once.
-                let node = self.tree.remember(&node);
-                let ttl = self.tree.entry_ttl(parent);
-                reply.entry(
-                    &ttl,
-                    &self.ownership.attributes(&node),
-                    Generation(GENERATION),
-                );
-            }
-            Ok(None) => {
-                let ttl = self.tree.absent_ttl(parent);
-                reply.entry(&ttl, &self.absent(), Generation(GENERATION));
-            }
-            Err(error) => reply.error(failure("lookup", parent.get(), &error)),
-        }
-    }
-
-    /// An entry with inode 0 tells the kernel that the name does not exist and for how long it need
-    /// not ask again.
-    fn absent(&self) -> fuser::FileAttr {
-        fuser::FileAttr {
-            ino: INodeNo(0),
-            size: 0,
-            blocks: 0,
-            atime: SystemTime::UNIX_EPOCH,
-            mtime: SystemTime::UNIX_EPOCH,
-            ctime: SystemTime::UNIX_EPOCH,
-            crtime: SystemTime::UNIX_EPOCH,
-            kind: FileType::RegularFile,
-            perm: 0,
-            nlink: 0,
-            uid: self.ownership.uid,
-            gid: self.ownership.gid,
-            rdev: 0,
-            blksize: 0,
-            flags: 0,
-        }
-    }
-
-    /// The folder itself and the one above it, with their names and cookies in its listing.
-    fn dots(&self, listing: &Listing) -> Vec<(u64, &'static str, Arc<Node>)> {
-        let own = self.tree.node(listing.ino());
-        let above = own
-            .as_ref()
-            .map(|own| own.parent)
-            .map(|above| self.tree.node(above));
-        let above = above
-            .ok()
-            .and_then(Result::ok)
-            .or_else(|| own.as_ref().ok().cloned());
-        let dots = [(COOKIE_SELF, ".", own.ok()), (COOKIE_PARENT, "..", above)];
-        dots.into_iter()
-            .filter_map(|(cookie, name, node)| Some((cookie, name, node?)))
-            .collect()
-    }
-
-    /// The entries of a folder after `cookie`, names only.
-    fn names(&self, listing: &Listing, cookie: u64, mut reply: ReplyDirectory) {
-        for (at, name, node) in self.dots(listing) {
-            if cookie < at && reply.add(INodeNo(node.ino.get()), at, FileType::Directory, name) {
-                return reply.ok();
-            }
-        }
-        for node in listing.after(cookie) {
-            let ino = node.ino.get();
-            if reply.add(INodeNo(ino), ino, file_type(node), &node.name) {
-                break;
-            }
-        }
-        reply.ok();
-    }
-
-    /// The entries of a folder after `cookie` with attributes. The kernel holds every node that was
-    /// added; the one that did not fit is not held, and "." and ".." never are.
-    fn names_and_attributes(&self, listing: &Listing, cookie: u64, mut reply: ReplyDirectoryPlus) {
-        let ttl = self.tree.entry_ttl(listing.ino());
-        let generation = Generation(GENERATION);
-        for (at, name, node) in self.dots(listing) {
-            let attributes = self.ownership.attributes(&node);
-            let ino = attributes.ino;
-            if cookie < at && reply.add(ino, at, name, &ttl, &attributes, generation) {
-                return reply.ok();
-            }
-        }
-        for node in listing.after(cookie) {
-            let at = node.ino.get();
-            // Counted before the answer goes out, taken back for the one that did not fit.
-            let node = self.tree.remember(node);
-            let attributes = self.ownership.attributes(&node);
-            if reply.add(
-                attributes.ino,
-                at,
-                &node.name,
-                &ttl,
-                &attributes,
-                generation,
-            ) {
-                self.tree.forget(node.ino, 1);
-                break;
-            }
-        }
-        reply.ok();
-    }
-}
-
-fn file_type(node: &Node) -> FileType {
-    match node.kind {
-        Kind::Folder(_) => FileType::Directory,
-        Kind::File(_) => FileType::RegularFile,
-    }
 }
 
 impl Fs {

@@ -5,7 +5,7 @@
 //! no lock is held while notifying, and a few threads share the work by inode, so that one folder
 //! whose listing hangs holds up few others. Every request ends by its deadline, hence so does every
 //! wait here. What piles up meanwhile is merged by the tree's queue.
-use crate::tree::{Change, Changes, Ino};
+use crate::tree::{Change, Changes, Handed, Ino};
 use fuser::{INodeNo, Notifier};
 use std::io;
 use std::sync::Arc;
@@ -38,17 +38,18 @@ impl Notifiers {
         let stopped = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         for number in 0..THREADS {
-            let (sender, mut receiver) = mpsc::channel::<Change>(HANDED_OVER);
+            let (sender, mut receiver) = mpsc::channel::<Handed>(HANDED_OVER);
             let (notifier, stopped) = (notifier.clone(), Arc::clone(&stopped));
             thread::Builder::new()
                 .name(format!("notify-{number}"))
                 .spawn(move || {
-                    while let Some(change) = receiver.blocking_recv() {
+                    while let Some(handed) = receiver.blocking_recv() {
                         // A mount that is being taken down forgets everything by itself.
                         if stopped.load(Ordering::Relaxed) {
                             return;
                         }
-                        if let Err(error) = tell(&notifier, &change) {
+                        let change = &handed.change;
+                        if let Err(error) = tell(&notifier, change) {
                             log::debug!("the kernel did not take {change:?}: {error}");
                         }
                     }
@@ -57,9 +58,9 @@ impl Notifiers {
         }
         let dispatcher = runtime.spawn(async move {
             loop {
-                let change = changes.next().await;
-                let index = usize::try_from(place(&change).get() % THREADS).unwrap_or(0);
-                if threads[index].send(change).await.is_err() {
+                let handed = changes.hand_over().await;
+                let index = usize::try_from(place(&handed.change).get() % THREADS).unwrap_or(0);
+                if threads[index].send(handed).await.is_err() {
                     return;
                 }
             }

@@ -1,10 +1,11 @@
 //! A mount in the background: started by a parent that returns when the mount answers, or tells
 //! why it does not.
 //!
-//! The parent starts this same program again with standard input being the writing end of a pipe.
-//! The child leaves the parent's session, and writes one byte into the pipe when it is ready. Until
-//! then its standard error is the parent's, so the one line that says what failed is seen; from
-//! then on it is the log file. A pipe that closes without a byte means the child has died.
+//! The parent starts this same program again with standard input being one end of a pair of sockets,
+//! through which it says what must not stand in a process's environment for days: the key. The child
+//! leaves the parent's session, and answers with one byte when it is ready. Until then its standard
+//! error is the parent's, so the one line that says what failed is seen; from then on it is the log
+//! file. A socket that closes without a byte means the child has died.
 //!
 //! Under systemd ([`Ready::foreground`]) the same moments are told by sd_notify(3).
 use crate::logging;
@@ -12,8 +13,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sd_notify::NotifyState;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -29,6 +32,12 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 /// The byte that means "ready".
 const READY: u8 = b'R';
 
+/// Bytes of a secret at most; a key has 32. What a socket takes without a reader is far more.
+const LONGEST_SECRET: u64 = 4096;
+
+/// How long a parent may take to say its secret: it does so as soon as it has started the child.
+const SECRET_LIMIT: Duration = Duration::from_secs(5);
+
 /// What became of a child in the background.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -40,23 +49,29 @@ pub enum Outcome {
     Broken(String),
 }
 
-/// Starts `command` in the background and waits at most `limit` until it is ready. What it says
-/// meanwhile on standard error goes to `tell`, line by line.
+/// Starts `command` in the background, tells it `secret` ([`Ready::background`] hears it) and waits at
+/// most `limit` until it is ready. What it says meanwhile on standard error goes to `tell`, line by line.
 pub fn launch(
     mut command: Command,
+    secret: &[u8],
     limit: Duration,
     tell: impl FnMut(&str) + Send + 'static,
 ) -> io::Result<Outcome> {
-    let (ready, signal) = io::pipe()?;
+    if secret.len() as u64 > LONGEST_SECRET {
+        return Err(io::Error::other("the key is far too long to be one"));
+    }
+    let (mut ours, theirs) = UnixStream::pair()?;
+    ours.write_all(secret)?;
+    ours.shutdown(Shutdown::Write)?;
     command
-        .stdin(Stdio::from(OwnedFd::from(signal)))
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     let mut child = command.spawn()?;
-    // The command holds the pipe's writing end; only the child may.
+    // The command holds the child's end; only the child may.
     drop(command);
     let said = child.stderr.take().map(|stderr| relay(stderr, tell));
-    let answer = wait_ready(ready, limit);
+    let answer = wait_ready(ours, limit);
     let outcome = match answer {
         Answer::Ready => return Ok(Outcome::Ready),
         Answer::Closed => {
@@ -88,12 +103,12 @@ enum Answer {
     Silent,
 }
 
-/// Waits for the byte, on a thread, since pipes have no time limit of their own.
-fn wait_ready(mut pipe: PipeReader, limit: Duration) -> Answer {
+/// Waits for the byte, on a thread, so that bytes that trickle in do not make the limit longer.
+fn wait_ready(mut child: UnixStream, limit: Duration) -> Answer {
     let (told, answer) = mpsc::channel();
     std::thread::spawn(move || {
         let mut byte = [0];
-        let got = pipe.read_exact(&mut byte).is_ok() && byte[0] == READY;
+        let got = child.read_exact(&mut byte).is_ok() && byte[0] == READY;
         // Nobody waits any more when the limit has passed.
         let _ = told.send(got);
     });
@@ -159,9 +174,9 @@ pub struct Ready(Kind);
 enum Kind {
     /// systemd listens, or nobody.
     Foreground,
-    /// The parent waits at the other end of the pipe.
+    /// The parent waits at the other end.
     Background {
-        pipe: Option<File>,
+        parent: Option<UnixStream>,
         log: Option<File>,
     },
 }
@@ -172,18 +187,22 @@ impl Ready {
         Self(Kind::Foreground)
     }
 
-    /// For the child of [`launch`]: takes the pipe over from standard input, leaves the terminal's
-    /// session. Called first of all.
-    pub fn background() -> io::Result<Self> {
-        let pipe = io::stdin().as_fd().try_clone_to_owned()?;
+    /// For the child of [`launch`]: takes the parent's socket over from standard input, hears the
+    /// secret, leaves the terminal's session. Called first of all.
+    pub fn background() -> io::Result<(Self, Vec<u8>)> {
+        let parent = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        parent.set_read_timeout(Some(SECRET_LIMIT))?;
+        let mut secret = Vec::new();
+        (&parent).take(LONGEST_SECRET).read_to_end(&mut secret)?;
         let null = File::open("/dev/null")?;
         nix::unistd::dup2_stdin(&null)?;
         // It fails only for a process that leads a group already; then there is nothing to leave.
         let _ = nix::unistd::setsid();
-        Ok(Self(Kind::Background {
-            pipe: Some(File::from(pipe)),
+        let ready = Self(Kind::Background {
+            parent: Some(parent),
             log: None,
-        }))
+        });
+        Ok((ready, secret))
     }
 
     /// Sends log lines to a file at `path`, when in the background.
@@ -198,8 +217,8 @@ impl Ready {
     pub fn now(&mut self) -> io::Result<()> {
         match &mut self.0 {
             Kind::Foreground => notify(&[NotifyState::Ready]),
-            Kind::Background { pipe, log } => {
-                let Some(mut pipe) = pipe.take() else {
+            Kind::Background { parent, log } => {
+                let Some(mut parent) = parent.take() else {
                     return Ok(());
                 };
                 logging::stop_relay();
@@ -210,7 +229,7 @@ impl Ready {
                 }
                 std::env::set_current_dir("/")?;
                 // The parent may have been ended meanwhile; the mount lives on its own.
-                let _ = pipe.write_all(&[READY]);
+                let _ = parent.write_all(&[READY]);
             }
         }
         Ok(())
@@ -251,13 +270,13 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(20);
 
-    /// Launches a shell script whose standard input is the pipe.
+    /// Launches a shell script whose standard input is the socket.
     fn script(text: &str, limit: Duration) -> (Outcome, String) {
         let mut command = Command::new("sh");
         command.args(["-c", text]);
         let said = Arc::new(Mutex::new(String::new()));
         let heard = Arc::clone(&said);
-        let outcome = launch(command, limit, move |line| {
+        let outcome = launch(command, b"secret\n", limit, move |line| {
             let mut heard = heard.lock().unwrap();
             heard.push_str(line);
             heard.push('\n');
@@ -286,6 +305,12 @@ mod tests {
         let (outcome, said) = script("echo 'fichierfs: no such thing' >&2; exit 3", LONG);
         assert_eq!(outcome, Outcome::Ended(3));
         assert_eq!(said, "fichierfs: no such thing\n");
+    }
+
+    #[test]
+    fn a_child_hears_the_secret_and_its_end() {
+        let (outcome, said) = script("cat <&0 >&2; exit 4", LONG);
+        assert_eq!((outcome, said.as_str()), (Outcome::Ended(4), "secret\n"));
     }
 
     #[test]
@@ -330,10 +355,11 @@ mod tests {
         let Some(path) = std::env::var_os(LOG_VARIABLE) else {
             return;
         };
-        let mut ready = Ready::background().unwrap();
+        let (mut ready, secret) = Ready::background().unwrap();
         let verbosity = logging::Verbosity::default();
         logging::init(verbosity, logging::Role::Background);
         ready.log_to(Path::new(&path)).unwrap();
+        assert_eq!(secret, b"for the child only");
         log::info!("told the file only");
         log::warn!("told both");
         eprintln!("said to the terminal");
@@ -360,7 +386,7 @@ mod tests {
             .env_remove(logging::VARIABLE);
         let said = Arc::new(Mutex::new(String::new()));
         let heard = Arc::clone(&said);
-        let outcome = launch(command, LONG, move |line| {
+        let outcome = launch(command, b"for the child only", LONG, move |line| {
             heard.lock().unwrap().push_str(line);
             heard.lock().unwrap().push('\n');
         });
@@ -385,7 +411,7 @@ mod tests {
         ] {
             assert!(log.contains(line), "{line} is not in: {log}");
         }
-        // All that was said before the byte came has been in the pipe by then.
+        // All that was said before the byte came was on its way by then.
         let start = Instant::now();
         while !said.lock().unwrap().contains("to the terminal") && start.elapsed() < LONG {
             std::thread::sleep(Duration::from_millis(10));

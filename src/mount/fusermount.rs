@@ -3,6 +3,7 @@
 //! It is given a socket, mounts, and sends the opened device back through it. `FUSERMOUNT_PATH`
 //! names another program to use.
 use super::kernel::{MountError, Options, Way, shared_options, source};
+use crate::config::key::KEY_VARIABLE;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use std::ffi::OsString;
 use std::io::{self, IoSliceMut};
@@ -64,6 +65,7 @@ fn mount_with(program: &Path, mountpoint: &Path, options: &Options) -> Result<Ow
         .arg("--")
         .arg(mountpoint)
         .env(SOCKET_VARIABLE, "0")
+        .env_remove(KEY_VARIABLE)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -108,6 +110,7 @@ pub(super) fn unmount(mountpoint: &Path, way: Way) -> Result<(), MountError> {
         })
         .arg("--")
         .arg(mountpoint)
+        .env_remove(KEY_VARIABLE)
         .stdin(Stdio::null())
         .output()
         .map_err(|err| stuck(format!("{}: {err}", program.display())))?;

@@ -4,6 +4,7 @@
 //! side of a mount ([`kernel`], [`mountinfo`], [`stale`]), a process in the background
 //! ([`background`]), [`signals`], and who keeps a mount busy ([`users`]).
 mod account;
+mod answers;
 pub mod background;
 pub mod check;
 mod fusermount;

@@ -25,6 +25,8 @@ pub struct Entry {
     pub fs_type: String,
     /// What is mounted: a device, or what the file system calls itself.
     pub source: OsString,
+    /// The user who mounted it, if it is a FUSE file system.
+    pub owner: Option<u32>,
 }
 
 impl Entry {
@@ -93,12 +95,17 @@ fn parse(line: &[u8]) -> Option<Entry> {
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
     let fs_type = text(fields.next()?)?.to_owned();
     let source = unescape(fields.next()?);
+    let options = fields.next().and_then(text).unwrap_or_default();
+    let owner = options
+        .split(',')
+        .find_map(|option| option.strip_prefix("user_id=")?.parse().ok());
     Some(Entry {
         id,
         device,
         mountpoint,
         fs_type,
         source,
+        owner,
     })
 }
 
@@ -142,10 +149,11 @@ mod tests {
         assert_eq!(entry.device, "0:45");
         assert_eq!(entry.mountpoint, Path::new("/mnt/my films"));
         assert_eq!(entry.account(), Some("work"));
+        assert_eq!(entry.owner, Some(0));
         assert!(entry.is_fuse() && entry.is_ours());
         let other = parse(b"27 1 254:0 / / rw,relatime - ext4 /dev/vda rw").unwrap();
         assert_eq!(other.account(), None);
-        assert!(!other.is_fuse());
+        assert!(!other.is_fuse() && other.owner.is_none());
     }
 
     #[test]

@@ -5,13 +5,14 @@
 //! tree is known is mounted at once, network or not, and asked afterwards. When this returns nothing is
 //! mounted any more, and what was learnt and the account's call budget are on disk.
 use super::account::{AccountHealth, Watch};
+use super::answers::Control;
 use super::background::Ready;
 use super::kernel::{self, Attached};
 use super::signals::{Signal, Signals};
 use crate::api::scheduler::{BudgetError, BudgetFile, Fingerprint, Scheduler};
 use crate::api::{self, Ask, Client, ErrorKind, Priority, Requester};
 use crate::config;
-use crate::control::{self, AccountAnswer, Answer, Pong, Request};
+use crate::control::{self, Pong};
 use crate::fs::{Fs, FsSettings, Ownership, Session};
 use crate::read::{DiskCache, ReadSettings, Reader};
 use crate::tree::{Caller, Ino, RootFolder, Store, Tree, TreeSettings, resolve_root};
@@ -31,9 +32,6 @@ const FIRST_ANSWERS: Duration = Duration::from_secs(10);
 /// How long it may take when the service asks for silence: one silence after a flood (30 s) and the
 /// calls behind it, and still within what the parent of a background mount waits.
 const AFTER_SILENCE: Duration = Duration::from_secs(45);
-
-/// How long a read may take: two silences after a flood, or a handful of broken connections.
-const READ_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long programs that still use the mount are served after it was told to end. Reading only:
 /// nothing of theirs can be lost.
@@ -80,12 +78,13 @@ async fn serve(
     let store = Store::open(&config.account.own_state_dir(), fingerprint, clock)?;
     let known = known_root(&config, &store);
     let is_known = known.is_some();
-    let root = match known {
-        Some(root) => root,
-        None => tokio::select! {
+    let root = if let Some(root) = known {
+        root
+    } else {
+        tokio::select! {
             root = first_answers(&config, &client, &store, clock) => root?,
             _ = signals.next() => bail!("ended before the account had answered"),
-        },
+        }
     };
     let Parts { tree, reader } = parts(&config, &client, clock, &runtime, root, store.clone())?;
     let health = Arc::new(AccountHealth::default());
@@ -107,7 +106,11 @@ async fn serve(
         .context("cannot hand on the FUSE device")?;
     let mut session = Session::start(fs, device, config.allow_other)
         .context("the kernel did not accept the session")?;
-    listen(&config, &client, clock);
+    let shown = Parts {
+        tree: tree.clone(),
+        reader: reader.clone(),
+    };
+    listen(&config, &attached, &client, shown, &health, clock);
     ready.now()?;
     if is_known {
         let watch = Watch {
@@ -179,10 +182,11 @@ fn connect(config: &config::Mount, clock: Clock) -> anyhow::Result<Client> {
             }
         })?;
     let scheduler = Scheduler::new(clock, account.rates(), Some(budget));
-    Ok(Client::new(
-        account.client_settings(config.key.key.clone(), clock),
-        scheduler,
-    )?)
+    let settings = api::Settings {
+        cdn: config.cdn,
+        ..account.client_settings(config.key.key.clone(), clock)
+    };
+    Ok(Client::new(settings, scheduler)?)
 }
 
 /// The folder to show, if the account and that folder were mounted before: then nobody need be asked.
@@ -191,9 +195,10 @@ fn known_root(config: &config::Mount, store: &Store) -> Option<RootFolder> {
         return None;
     }
     let path = config.root.as_str();
-    let root = match Path::new(path) == Path::new("/") {
-        true => RootFolder::account(),
-        false => store.root(path)?,
+    let root = if Path::new(path) == Path::new("/") {
+        RootFolder::account()
+    } else {
+        store.root(path)?
     };
     store.has_listing(root.id).then_some(root)
 }
@@ -301,7 +306,7 @@ fn fs_settings(config: &config::Mount) -> FsSettings {
             read_only: true,
         },
         mounted_by: nix::unistd::geteuid().as_raw(),
-        read_timeout: READ_LIMIT,
+        read_timeout: config.read_timeout,
     }
 }
 
@@ -338,16 +343,19 @@ async fn end(
     Ok(())
 }
 
-/// Looks at the root again, as far as the service allows; other folders follow when they are used.
+/// Looks at the root again as soon as the service allows; other folders follow when they are used.
 fn look_again(tree: &Tree, clock: Clock) {
-    let deadline = Deadline::within(clock, AFTER_SILENCE);
-    drop(tree.refresh(
-        Ino::ROOT,
-        Caller {
-            requester: Requester::SELF,
-            deadline,
-        },
-    ));
+    let caller = Caller {
+        requester: Requester::SELF,
+        deadline: Deadline::within(clock, AFTER_SILENCE),
+    };
+    let tree = tree.clone();
+    tokio::spawn(async move {
+        match tree.renew(Ino::ROOT, caller).await {
+            Ok(_) => log::info!("the root was looked at again"),
+            Err(error) => log::warn!("looking at the root again: {error}"),
+        }
+    });
 }
 
 fn report(client: &Client, tree: &Tree, reader: &Reader, health: &AccountHealth) {
@@ -360,9 +368,17 @@ fn report(client: &Client, tree: &Tree, reader: &Reader, health: &AccountHealth)
 }
 
 /// Opens the socket commands ask at, until the runtime ends: whoever waits for the end of the mount
-/// hears it by the socket closing, so nothing may be left to do by then. A mount without it works; commands then say that they
-/// cannot reach it.
-fn listen(config: &config::Mount, client: &Client, clock: Clock) {
+/// hears it by the socket closing, so nothing may be left to do by then. A mount without it works;
+/// commands then say that they cannot reach it.
+fn listen(
+    config: &config::Mount,
+    attached: &Attached,
+    client: &Client,
+    parts: Parts,
+    health: &Arc<AccountHealth>,
+    clock: Clock,
+) {
+    let Parts { tree, reader } = parts;
     let places = control::place::of(&config.account);
     let server = match control::Server::bind(&places) {
         Ok(server) => server,
@@ -371,46 +387,26 @@ fn listen(config: &config::Mount, client: &Client, clock: Clock) {
             return;
         }
     };
+    let pong = Pong {
+        pid: std::process::id(),
+        account: config.account.name.to_string(),
+        mountpoint: config.mountpoint.to_string_lossy().into_owned(),
+        device: attached.device().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        state_dir: config.account.state_dir.to_string_lossy().into_owned(),
+        since: clock.unix().as_secs(),
+    };
     let answers = Arc::new(Control {
         client: client.clone(),
+        tree,
+        reader,
         clock,
-        pong: Pong {
-            pid: std::process::id(),
-            account: config.account.name.to_string(),
-            mountpoint: config.mountpoint.to_string_lossy().into_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        },
+        health: Arc::clone(health),
+        pong,
     });
     tokio::spawn(async move {
         if let Err(error) = server.serve(answers).await {
             log::warn!("control socket: {error}");
         }
     });
-}
-
-/// What a running mount answers to commands.
-struct Control {
-    client: Client,
-    clock: Clock,
-    pong: Pong,
-}
-
-impl control::Answers for Control {
-    async fn answer(&self, request: Request) -> Answer {
-        match request {
-            Request::Ping => Answer::Pong(self.pong.clone()),
-            Request::Account => {
-                let deadline = Deadline::within(self.clock, AFTER_SILENCE);
-                let ask = Ask::new(Priority::Wanted, deadline, Requester::SELF);
-                match self.client.user_info(&ask).await {
-                    Ok(info) => Answer::Account(AccountAnswer {
-                        age_seconds: self.clock.unix().saturating_sub(info.at).as_secs(),
-                        info: info.value,
-                    }),
-                    Err(error) => Answer::error(error.to_string()),
-                }
-            }
-            Request::Wait => Answer::error("answered by the socket itself"),
-        }
-    }
 }

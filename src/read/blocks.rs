@@ -19,6 +19,10 @@ use std::sync::Mutex;
 /// read is a slice of one block; small enough that 200 streams fit into the default memory.
 pub(super) const BLOCK: u64 = 256 * 1024;
 
+/// Bytes a slot takes beside its contents: its places in map and queue, its vectors. About; keeps a
+/// million tiny files from taking a hundred times their size.
+const SLOT_COST: u64 = 256;
+
 /// The bounded store of blocks; see the module.
 #[derive(Debug)]
 pub(super) struct Blocks {
@@ -54,6 +58,8 @@ struct Run {
     start: u64,
     len: u64,
     chunks: Vec<Bytes>,
+    /// In one piece of its own: holds no buffer of a connection.
+    settled: bool,
 }
 
 impl Run {
@@ -201,7 +207,7 @@ impl Blocks {
             let Some(slot) = state.slots.get(&key) else {
                 return;
             };
-            if slot.runs.iter().all(|run| run.chunks.len() == 1) && slot.runs.len() == 1 {
+            if matches!(&slot.runs[..], [run] if run.settled) {
                 return;
             }
             let copy = |run: &Run| Run {
@@ -216,14 +222,17 @@ impl Blocks {
             return;
         };
         // Whoever appended meanwhile settles the block again; never lose its bytes here.
-        let known: u64 = settled.iter().map(|run| run.len).sum();
-        let held: u64 = slot.runs.iter().map(|run| run.len).sum();
-        if settled
-            .iter()
-            .all(|run| slot.present_until(run.start) == run.end())
-        {
+        let is_copied = |run: &Run| {
+            let mut copies = settled.iter();
+            copies.any(|copy| copy.start <= run.start && run.end() <= copy.end())
+        };
+        if slot.runs.iter().all(is_copied) {
+            let held: u64 = slot.runs.iter().map(|run| run.len).sum();
+            let known: u64 = settled.iter().map(|run| run.len).sum();
             slot.runs = settled;
             state.bytes = state.bytes - held + known;
+            // It may hold more than before, if it was evicted and begun anew meanwhile.
+            state.shrink(self.budget);
         }
     }
 
@@ -290,6 +299,7 @@ fn join(mut runs: Vec<Run>) -> Vec<Run> {
             start,
             len: bytes.len() as u64,
             chunks: vec![bytes.freeze()],
+            settled: true,
         })
         .collect()
 }
@@ -360,11 +370,13 @@ impl State {
             Some(run) => {
                 run.chunks.push(fresh);
                 run.len += added;
+                run.settled = false;
             }
             None => slot.runs.push(Run {
                 start: have,
                 len: added,
                 chunks: vec![fresh],
+                settled: false,
             }),
         }
         self.bytes += added;
@@ -375,7 +387,7 @@ impl State {
 
     /// Drops the longest unused until the budget holds.
     fn shrink(&mut self, budget: u64) {
-        while self.bytes > budget {
+        while self.bytes + self.slots.len() as u64 * SLOT_COST > budget {
             let Some((_, key)) = self.order.pop_first() else {
                 return;
             };
@@ -434,7 +446,7 @@ mod tests {
 
     #[test]
     fn what_was_consumed_goes_first() {
-        let blocks = Blocks::new(3 * BLOCK);
+        let blocks = Blocks::new(3 * (BLOCK + SLOT_COST));
         let a = file('a');
         for index in 0..3 {
             blocks.append(a, index * BLOCK, &bytes(index * BLOCK..(index + 1) * BLOCK));
@@ -443,6 +455,59 @@ mod tests {
         blocks.append(a, 3 * BLOCK, &bytes(3 * BLOCK..4 * BLOCK));
         assert_eq!(blocks.first_missing(a, 0..4 * BLOCK), BLOCK);
         assert!(blocks.get(a, 2 * BLOCK..4 * BLOCK).is_some());
+    }
+
+    #[test]
+    fn a_settled_block_keeps_nothing_but_its_bytes() {
+        let blocks = Blocks::new(1 << 20);
+        let buffer = bytes(0..100_000);
+        blocks.append(file('a'), 0, &buffer.slice(..10));
+        assert!(!buffer.is_unique());
+        blocks.settle(file('a'), 0);
+        assert!(buffer.is_unique(), "ten bytes hold a whole buffer");
+        assert_eq!(blocks.get(file('a'), 0..10), Some(bytes(0..10)));
+    }
+
+    #[test]
+    fn settling_loses_nothing_that_comes_meanwhile() {
+        const PIECE: u64 = 512;
+        let blocks = Blocks::new(64 << 20);
+        let a = file('a');
+        // Two streams fill the two halves of each block and settle it again and again.
+        let fill = |half: u64| {
+            for block in 0..4 {
+                let begin = block * BLOCK + half * (BLOCK / 2 + PIECE);
+                for at in (begin..begin + BLOCK / 2 - PIECE).step_by(512) {
+                    blocks.append(a, at, &bytes(at..at + PIECE));
+                    assert_eq!(blocks.first_missing(a, begin..at + PIECE), at + PIECE);
+                    blocks.settle(a, at);
+                    assert_eq!(blocks.first_missing(a, begin..at + PIECE), at + PIECE);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| fill(0));
+            scope.spawn(|| fill(1));
+        });
+        let state = lock(&blocks.state);
+        let held: u64 = state
+            .slots
+            .values()
+            .flat_map(|slot| &slot.runs)
+            .map(|run| run.len)
+            .sum();
+        assert_eq!(held, state.bytes);
+    }
+
+    #[test]
+    fn many_tiny_files_are_bounded_too() {
+        let blocks = Blocks::new(1 << 20);
+        for number in 0..20_000 {
+            let id = FileId::parse(&format!("{number:020}")).unwrap();
+            blocks.append(id, 0, &bytes(0..1));
+        }
+        let slots = lock(&blocks.state).slots.len();
+        assert!(slots < 5000, "{slots} slots in a MiB");
     }
 
     #[derive(Debug, Clone)]

@@ -109,11 +109,13 @@ impl File {
         lock(&self.state).handles += 1;
     }
 
-    /// A handle was closed: what it alone wanted is not wanted any more.
+    /// A handle was closed: what it alone wanted is not wanted any more, and nothing is when it was
+    /// the last.
     pub(super) fn closed(&self, handle: u64) {
         let mut state = lock(&self.state);
         state.handles = state.handles.saturating_sub(1);
-        state.curb(handle);
+        let is_last = state.handles == 0;
+        state.curb(|owner| is_last || owner == Some(handle));
     }
 
     /// Handles open now.
@@ -137,7 +139,7 @@ impl File {
         let mut state = lock(&self.state);
         state.last_read = Some(who.now);
         if access.seek {
-            state.curb(who.handle);
+            state.curb(|owner| owner == Some(who.handle));
         }
     }
 
@@ -182,39 +184,42 @@ impl File {
     }
 
     /// Plans a stream ahead of the reader if enough of the window is uncovered and fewer than
-    /// `most` are on their way. The second value says up to where fetching is arranged now.
+    /// `most` are on their way. The second value says whether all of it is arranged for now.
     pub(super) fn ahead(
         &self,
         from: u64,
         access: &Access,
         most: usize,
         who: &Reading,
-    ) -> (Option<Fetch>, Option<u64>) {
+    ) -> (Option<Fetch>, bool) {
         let edge = access.edge.min(self.size);
         let mut state = lock(&self.state);
-        let at = self.first_uncovered(&state, from..edge);
+        let at = self.first_uncovered(&mut state, from..edge, who.handle);
         if at >= edge {
-            return (None, Some(access.edge));
+            return (None, true);
         }
         let end = self.gap_end(&state, at, edge);
         let worth = end - at >= access.least || edge == self.size || end < edge;
         if !worth || state.streams.len() >= most {
-            return (None, None);
+            return (None, false);
         }
-        (Some(state.start(at..end, who.handle)), Some(access.edge))
+        (Some(state.start(at..end, who.handle)), true)
     }
 
-    /// The first byte of `range` that is neither here nor on its way.
-    fn first_uncovered(&self, state: &State, range: Range<u64>) -> u64 {
+    /// The first byte of `range` that is neither here nor on its way. `handle` counts on what is.
+    fn first_uncovered(&self, state: &mut State, range: Range<u64>, handle: u64) -> u64 {
         let mut at = range.start;
         while at < range.end {
             let here = self.store.here_until(self.id, &(at..range.end));
             let covered = state
                 .streams
-                .iter()
+                .iter_mut()
                 .find(|it| it.pos <= here && here < it.end);
             match covered {
-                Some(stream) => at = stream.end,
+                Some(stream) => {
+                    stream.share_with(handle);
+                    at = stream.end;
+                }
                 None => return here,
             }
         }
@@ -223,7 +228,7 @@ impl File {
 
     /// Where a stream from `at` should end: at `most`, or where bytes are here or on their way.
     fn gap_end(&self, state: &State, at: u64, most: u64) -> u64 {
-        let most = most.min(self.size).max(at + 1);
+        let most = most.min(self.size);
         let here = self.store.here_from(self.id, at..most);
         let coming = state
             .streams
@@ -265,10 +270,7 @@ impl File {
         if range.is_empty() {
             return None;
         }
-        let wanted = state
-            .waiters
-            .iter()
-            .any(|waiter| range.contains(&waiter.hole.start));
+        let wanted = state.waiters.iter().any(|waiter| stream.serves(waiter));
         Some((Fetch { number, range }, wanted))
     }
 
@@ -281,8 +283,23 @@ impl File {
         let stream = state.streams.swap_remove(index);
         self.store.memory.settle(self.id, stream.pos);
         match failure {
-            Some(error) => state.fail(stream.pos..stream.end.max(stream.pos + 1), error),
+            Some(error) => state.fail(&stream, error),
             None => state.wake(|hole| stream.start <= hole.start && hole.start <= stream.end),
+        }
+    }
+}
+
+impl Stream {
+    /// Whether the stream is to bring bytes that `waiter` lacks, of which it may have brought some.
+    fn serves(&self, waiter: &Waiter) -> bool {
+        let hole = &waiter.hole;
+        self.start <= hole.start && hole.start < self.end && self.pos < hole.end
+    }
+
+    /// Notes that `handle` counts on it: it is then no longer its owner's alone.
+    fn share_with(&mut self, handle: u64) {
+        if self.owner != Some(handle) {
+            self.owner = None;
         }
     }
 }
@@ -301,32 +318,23 @@ impl State {
         Fetch { number, range }
     }
 
-    /// Whether a stream reaches `hole` soon; it is then no longer its owner's alone.
+    /// Whether a stream reaches `hole` soon; `handle` then counts on it.
     fn join(&mut self, hole: u64, handle: u64) -> bool {
         let reaches = |it: &&mut Stream| it.pos <= hole && hole < it.end && hole - it.pos <= SKIP;
         let Some(stream) = self.streams.iter_mut().find(reaches) else {
             return false;
         };
-        if stream.owner != Some(handle) {
-            stream.owner = None;
-        }
+        stream.share_with(handle);
         true
     }
 
-    /// Shortens what is on its way for `handle` alone, as far as nobody waits for it.
-    fn curb(&mut self, handle: u64) {
-        for stream in self
-            .streams
-            .iter_mut()
-            .filter(|it| it.owner == Some(handle))
-        {
-            let range = stream.pos..stream.end;
-            let waited = self
-                .waiters
-                .iter()
-                .filter(|it| range.contains(&it.hole.start));
+    /// Shortens what is on its way for certain owners alone, as far as nobody waits for it.
+    fn curb(&mut self, whose: impl Fn(Option<u64>) -> bool) {
+        for stream in self.streams.iter_mut().filter(|it| whose(it.owner)) {
+            let waited = self.waiters.iter().filter(|it| stream.serves(it));
             let waited = waited.map(|it| it.hole.end).max().unwrap_or(0);
-            stream.end = stream.end.min((stream.pos + FINISH).max(waited));
+            let enough = stream.pos.saturating_add(FINISH);
+            stream.end = stream.end.min(enough.max(waited));
         }
     }
 
@@ -337,12 +345,19 @@ impl State {
         }
     }
 
-    fn fail(&mut self, range: Range<u64>, error: &ReadError) {
-        for waiter in self
-            .waiters
-            .extract_if(.., |it| range.contains(&it.hole.start))
-        {
+    /// Tells those who waited for `ended`, also who has a part already, unless another stream brings
+    /// what they lack.
+    fn fail(&mut self, ended: &Stream, error: &ReadError) {
+        let streams = &self.streams;
+        let left_alone = |waiter: &mut Waiter| {
+            ended.serves(waiter) && !streams.iter().any(|other| other.serves(waiter))
+        };
+        for waiter in self.waiters.extract_if(.., left_alone) {
+            // As above.
             let _ = waiter.tell.send(Err(error.clone()));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

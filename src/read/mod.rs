@@ -60,6 +60,9 @@ const AHEAD_STREAMS: usize = 2;
 /// scanner opens everything twice.
 const REMEMBERED: usize = 1024;
 
+/// Bytes of the largest file: what the kernel can address. Leaves room for sums of offsets.
+const LARGEST_SIZE: u64 = i64::MAX as u64;
+
 /// What reading is bounded by and where it keeps things.
 #[derive(Debug, Clone)]
 pub struct ReadSettings {
@@ -167,8 +170,7 @@ impl Reader {
 
     /// Opens a file; no call is made before something is read.
     pub fn open(&self, url: &FileUrl, size: u64) -> Handle {
-        let file = self.shared.file(url, size);
-        file.opened();
+        let file = self.shared.opened(url, size.min(LARGEST_SIZE));
         Handle {
             number: self.shared.handles_issued.fetch_add(1, Ordering::Relaxed),
             file,
@@ -275,8 +277,8 @@ impl Drop for Handle {
 }
 
 impl Shared {
-    /// The one [`File`] of an id, made when there is none.
-    fn file(&self, url: &FileUrl, size: u64) -> Arc<File> {
+    /// The one [`File`] of an id, made when there is none, with one handle more.
+    fn opened(&self, url: &FileUrl, size: u64) -> Arc<File> {
         let mut files = lock(&self.files);
         if files.len() >= REMEMBERED {
             files.retain(|_, file| !file.is_idle() || file.token.is_live());
@@ -293,7 +295,10 @@ impl Shared {
                 Arc::clone(&self.store),
             ))
         };
-        Arc::clone(files.entry(url.id()).or_insert_with(make))
+        let file = Arc::clone(files.entry(url.id()).or_insert_with(make));
+        // Counted before the lock goes, or another open could take it for idle and forget it.
+        file.opened();
+        file
     }
 
     /// What one reader's window may hold when `readers` read: together less than the memory, so that
@@ -312,24 +317,35 @@ impl Shared {
         first: Need,
     ) -> Result<Bytes, ReadError> {
         let mut need = first;
+        let mut kept = Kept::default();
+        let mut at = range.start;
         loop {
             match need {
                 Need::Present => {}
                 Need::OnDisk(part) => {
                     let loaded = self.store.load(file.id, file.size, part.clone()).await;
-                    Counters::add(&self.counters.from_disk, loaded);
-                    if loaded == 0 {
+                    Counters::add(&self.counters.from_disk, loaded.len() as u64);
+                    if loaded.is_empty() {
                         // The disk could not give what it had promised: the service will.
-                        need = self.need(file, &range, edge, &who, Sources::ServiceOnly);
+                        let rest = at..range.end;
+                        need = self.need(file, &rest, edge, &who, Sources::ServiceOnly);
                         continue;
+                    }
+                    if part.start == at {
+                        at += kept.add(&loaded, range.end - at);
                     }
                 }
                 Need::Wait(told, _) => told.await.map_err(|_| ReadError::Shutdown)??,
             }
-            if let Some(bytes) = self.store.memory.get(file.id, range.clone()) {
-                return Ok(bytes);
+            // What is here is kept: others may push it out before the rest has come.
+            let until = self.store.memory.first_missing(file.id, at..range.end);
+            if let Some(bytes) = self.store.memory.get(file.id, at..until) {
+                at += kept.add(&bytes, range.end - at);
             }
-            need = self.need(file, &range, edge, &who, Sources::All);
+            if at == range.end {
+                return Ok(kept.join());
+            }
+            need = self.need(file, &(at..range.end), edge, &who, Sources::All);
         }
     }
 
@@ -357,8 +373,8 @@ impl Shared {
             return;
         };
         let (fetch, arranged) = handle.file.ahead(from, access, AHEAD_STREAMS, who);
-        if let Some(edge) = arranged {
-            lock(&handle.window).arranged(edge);
+        if arranged {
+            lock(&handle.window).arranged(access);
         }
         if let Some(fetch) = fetch {
             self.start(&handle.file, fetch, who.requester, Some(permit));
@@ -383,5 +399,28 @@ impl Shared {
         let (shared, file) = (Arc::clone(self), Arc::clone(file));
         self.runtime
             .spawn(stream::run(shared, file, fetch, requester, permit));
+    }
+}
+
+/// The beginning of an answer that is waited for.
+#[derive(Debug, Default)]
+struct Kept(Vec<Bytes>);
+
+impl Kept {
+    /// Adds the next bytes, at most `most` of them; returns how many were added.
+    fn add(&mut self, bytes: &Bytes, most: u64) -> u64 {
+        let len = bytes.len().min(usize::try_from(most).unwrap_or(usize::MAX));
+        if len > 0 {
+            self.0.push(bytes.slice(..len));
+        }
+        len as u64
+    }
+
+    /// All of it; without a copy when it came in one piece.
+    fn join(mut self) -> Bytes {
+        match self.0.len() {
+            1 => self.0.remove(0),
+            _ => self.0.concat().into(),
+        }
     }
 }

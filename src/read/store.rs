@@ -73,16 +73,18 @@ impl Store {
         self.on_disk(file, at..at.saturating_add(LOAD).min(size))
     }
 
-    /// Brings `range` from disk to memory; returns the bytes that could be read.
-    pub(super) async fn load(&self, file: FileId, size: u64, range: Range<u64>) -> u64 {
+    /// Brings `range` from disk to memory; returns what could be read, nothing when that failed.
+    pub(super) async fn load(&self, file: FileId, size: u64, range: Range<u64>) -> Bytes {
         let Some(disk) = self.disk.clone() else {
-            return 0;
+            return Bytes::new();
         };
         let part = range.clone();
         let read = tokio::task::spawn_blocking(move || disk.read(file, size, part)).await;
-        let Ok(Some(bytes)) = read else { return 0 };
+        let Ok(Some(bytes)) = read else {
+            return Bytes::new();
+        };
         self.memory.append(file, range.start, &bytes);
-        bytes.len() as u64
+        bytes
     }
 
     /// Takes in what a stream brought for `at`.

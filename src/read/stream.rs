@@ -29,6 +29,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The pause after the service complained about too many connections or requests for downloads.
 const BUSY_PAUSE: Duration = Duration::from_secs(5);
 
+/// The longest pause after the service asked for silence. Calls keep silent for as long as it asked
+/// (the scheduler sees to it); a stream that slept as long would keep every reader from its place.
+const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+
+/// Failures one after the other on one node before another link is asked for.
+const SAME_NODE: u32 = 3;
+
 /// Links that may prove bad one after the other before the reader hears of it. One is common (it
 /// expired), two happen when the node it names is in trouble.
 const BAD_LINKS: u32 = 3;
@@ -77,21 +84,31 @@ async fn pump(
     mut permit: Option<OwnedSemaphorePermit>,
 ) -> Result<(), ReadError> {
     let mut tries = Tries::default();
+    // What was started for a reader ends with its readers; what runs ahead of one may go on.
+    let is_ahead = permit.is_some();
     loop {
-        let Some((fetch, wanted)) = file.outlook(number) else {
+        let unwanted_too = is_ahead && tries.failures == 0;
+        let Some((_, wanted)) = outlook(shared, file, number, unwanted_too) else {
             return Ok(());
         };
-        if !wanted && (tries.failures > 0 || shared.is_idle(file)) {
-            return Ok(());
-        }
+        // Others may use the connection while this one waits for a link.
+        permit = permit.filter(|_| file.token.is_live());
+        let link = file.token.link(requester).await?;
         let connection = match permit.take() {
             Some(permit) => permit,
-            None => match Arc::clone(&shared.connections).acquire_owned().await {
-                Ok(permit) => permit,
-                Err(_) => return Err(ReadError::Shutdown),
+            None => match shared.connection(wanted).await {
+                Some(permit) => permit,
+                None => return Ok(()),
             },
         };
-        let link = file.token.link(requester).await?;
+        // Both may have taken their time.
+        let Some((fetch, _)) = outlook(shared, file, number, unwanted_too) else {
+            return Ok(());
+        };
+        if !file.token.is_current(&link) {
+            permit = Some(connection);
+            continue;
+        }
         let before = fetch.range.start;
         let failure = match attempt(shared, file, fetch, &link).await {
             Ok(()) => return Ok(()),
@@ -105,9 +122,19 @@ async fn pump(
             tries = Tries::default();
         }
         log::debug!("file {}: {failure}, going on at {before} or later", file.id);
-        let pause = tries.after(&failure, || file.token.failed(&link))?;
+        let Some(pause) = tries.after(&failure, || file.token.failed(&link)) else {
+            file.token.refuse(&failure);
+            return Err(failure.into());
+        };
         shared.clock.sleep(pause).await;
     }
+}
+
+/// What the stream still has to bring and whether anyone waits for it; `None` when it is done, or
+/// when nobody waits and it shall not go on `unwanted_too`.
+fn outlook(shared: &Shared, file: &File, number: u64, unwanted_too: bool) -> Option<(Fetch, bool)> {
+    file.outlook(number)
+        .filter(|(_, wanted)| *wanted || unwanted_too && !shared.is_idle(file))
 }
 
 /// One answer, from its opening to its end or to what went wrong.
@@ -144,49 +171,48 @@ struct Tries {
 }
 
 impl Tries {
-    /// How long to wait before the next try, or that there is none. Those who wait have deadlines of
-    /// their own, so a failure that may pass is tried for as long as anyone waits.
-    fn after(
-        &mut self,
-        failure: &ApiError,
-        withdraw: impl FnOnce(),
-    ) -> Result<Duration, ReadError> {
+    /// How long to wait before the next try; `None` when trying again is useless. Those who wait have
+    /// deadlines of their own, so a failure that may pass is tried for as long as anyone waits.
+    fn after(&mut self, failure: &ApiError, withdraw: impl FnOnce()) -> Option<Duration> {
         use ErrorKind as K;
         self.failures += 1;
         let doubling = FIRST_PAUSE.saturating_mul(1 << self.failures.min(8)) / 2;
         let pause = doubling.min(LONGEST_PAUSE);
+        let is_bad_link = matches!(failure.kind, K::LinkExpired | K::NotFound | K::NotAllowed);
+        // Another link mostly names another node.
+        if is_bad_link || self.failures.is_multiple_of(SAME_NODE) {
+            withdraw();
+        }
         match failure.kind {
-            K::LinkExpired | K::NotFound | K::NotAllowed => {
+            _ if is_bad_link => {
                 self.bad_links += 1;
-                withdraw();
-                if self.bad_links >= BAD_LINKS {
-                    Err(failure.clone().into())
-                } else {
-                    Ok(pause)
-                }
+                (self.bad_links < BAD_LINKS).then_some(pause)
             }
             K::WrongBytes | K::Malformed => {
                 self.bad_answers += 1;
-                // Another link mostly names another node.
-                if self.bad_answers.is_multiple_of(3) {
-                    withdraw();
-                }
-                if self.bad_answers >= BAD_ANSWERS {
-                    Err(failure.clone().into())
-                } else {
-                    Ok(pause)
-                }
+                (self.bad_answers < BAD_ANSWERS).then_some(pause)
             }
-            K::TooManyConnections | K::Flood | K::Maintenance | K::IpBanned => {
-                Ok(failure.retry_after.unwrap_or(BUSY_PAUSE))
+            K::Flood | K::IpBanned => {
+                let asked = failure.retry_after.unwrap_or(BUSY_PAUSE);
+                Some(asked.clamp(BUSY_PAUSE, LONGEST_SILENCE))
             }
-            _ if failure.is_temporary() => Ok(pause),
-            _ => Err(failure.clone().into()),
+            // What the account's calls must wait for, other nodes need not.
+            K::TooManyConnections | K::Maintenance => Some(BUSY_PAUSE),
+            _ => failure.is_temporary().then_some(pause),
         }
     }
 }
 
 impl Shared {
+    /// A connection: in turn for those who are waited for, else one to spare.
+    async fn connection(&self, is_waited_for: bool) -> Option<OwnedSemaphorePermit> {
+        if is_waited_for {
+            Arc::clone(&self.connections).acquire_owned().await.ok()
+        } else {
+            self.spare_connection()
+        }
+    }
+
     fn is_idle(&self, file: &File) -> bool {
         file.last_read()
             .is_none_or(|at| self.clock.now().since(at) > IDLE_LIMIT)
@@ -206,28 +232,48 @@ mod tests {
     fn a_bad_link_is_replaced_and_three_of_them_are_an_answer() {
         let mut tries = Tries::default();
         let mut withdrawn = 0;
-        let mut outcomes = Vec::new();
-        for _ in 0..3 {
-            outcomes.push(
+        let outcomes: Vec<_> = (0..3)
+            .map(|_| {
                 tries
                     .after(&error(ErrorKind::LinkExpired), || withdrawn += 1)
-                    .is_ok(),
-            );
-        }
+                    .is_some()
+            })
+            .collect();
         assert_eq!((outcomes, withdrawn), (vec![true, true, false], 3));
     }
 
     #[test]
     fn what_may_pass_is_tried_on_with_growing_pauses_and_what_never_passes_is_not() {
         let mut tries = Tries::default();
+        let mut withdrawn = 0;
         let pauses: Vec<_> = (0..10)
-            .map(|_| tries.after(&error(ErrorKind::Network), || ()).unwrap())
+            .map(|_| {
+                tries
+                    .after(&error(ErrorKind::Network), || withdrawn += 1)
+                    .unwrap()
+            })
             .collect();
         assert!(pauses.is_sorted() && pauses[0] == FIRST_PAUSE && pauses[9] == LONGEST_PAUSE);
-        assert!(
-            Tries::default()
-                .after(&error(ErrorKind::NetworkRefused), || ())
-                .is_err()
+        assert_eq!(withdrawn, 3);
+        assert_eq!(
+            Tries::default().after(&error(ErrorKind::NetworkRefused), || ()),
+            None
         );
+    }
+
+    #[test]
+    fn no_pause_outlasts_a_reader_whatever_the_service_asks_for() {
+        for kind in [
+            ErrorKind::Flood,
+            ErrorKind::IpBanned,
+            ErrorKind::Maintenance,
+            ErrorKind::TooManyConnections,
+            ErrorKind::Server,
+        ] {
+            let mut failure = error(kind);
+            failure.retry_after = Some(Duration::from_secs(3600));
+            let pause = Tries::default().after(&failure, || ()).unwrap();
+            assert!(pause <= LONGEST_SILENCE, "{kind:?}: {pause:?}");
+        }
     }
 }

@@ -23,6 +23,10 @@ const USED_LIFE: Duration = Duration::from_secs(25 * 60);
 /// flood, so that a read that is allowed to wait for it succeeds.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long a file whose link was refused, or never worked, is not asked about again: repeated
+/// refusals count as abuse (API reference 2.2), and programs that meet an error like to try again.
+const REFUSAL_MEMORY: Duration = Duration::from_secs(30);
+
 /// A link and which of the file's links it is.
 #[derive(Debug, Clone)]
 pub(super) struct Link {
@@ -46,6 +50,8 @@ struct State {
     current: Option<Current>,
     flight: Option<watch::Receiver<Option<Result<Link, ApiError>>>>,
     issued: u64,
+    /// Why there is no link, and until when not to ask again.
+    refused: Option<(Moment, ApiError)>,
 }
 
 #[derive(Debug)]
@@ -71,7 +77,11 @@ impl Token {
     pub(super) async fn link(self: &Arc<Self>, requester: Requester) -> Result<Link, ApiError> {
         let mut flight = {
             let mut state = lock(&self.state);
-            if let Some(link) = state.live(self.clock.now()) {
+            let now = self.clock.now();
+            if let Some((_, error)) = state.refused.as_ref().filter(|it| now < it.0) {
+                return Err(error.clone());
+            }
+            if let Some(link) = state.live(now) {
                 return Ok(link);
             }
             if let Some(flight) = &state.flight {
@@ -113,6 +123,18 @@ impl Token {
         }
     }
 
+    /// Notes that links of this file do not work: nobody asks for another one for a while.
+    pub(super) fn refuse(&self, error: &ApiError) {
+        let until = self.clock.now().after(REFUSAL_MEMORY);
+        lock(&self.state).refused = Some((until, error.clone()));
+    }
+
+    /// Whether `link` is the one to use: it still lives and was not withdrawn.
+    pub(super) fn is_current(&self, link: &Link) -> bool {
+        let current = lock(&self.state).live(self.clock.now());
+        current.is_some_and(|it| it.number == link.number)
+    }
+
     /// Whether a link is at hand that still lives.
     pub(super) fn is_live(&self) -> bool {
         lock(&self.state).live(self.clock.now()).is_some()
@@ -127,6 +149,11 @@ impl Token {
         let deadline = Deadline::within(self.clock, CALL_LIMIT);
         let ask = Ask::new(Priority::Token, deadline, requester);
         let answer = self.client.download_link(&ask, &self.url).await;
+        if let Err(error) = &answer
+            && !error.is_temporary()
+        {
+            self.refuse(error);
+        }
         let answer = {
             let mut state = lock(&self.state);
             state.flight = None;

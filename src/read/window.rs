@@ -44,6 +44,8 @@ pub(super) fn behind(access: &Range<u64>) -> Range<u64> {
 pub(super) struct Window {
     /// The most recently used last.
     cursors: Vec<Cursor>,
+    /// Cursors made so far.
+    made: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,11 +58,15 @@ struct Cursor {
     run: u64,
     /// Up to here fetching has been arranged.
     arranged: u64,
+    /// Tells it from the other cursors of its handle.
+    number: u64,
 }
 
 /// What an access means for fetching.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Access {
+    /// The cursor it moved, for [`Window::arranged`].
+    cursor: u64,
     /// Fetching is wanted up to here; may lie past the end of the file.
     pub(super) edge: u64,
     /// Less than this is not worth a request of its own.
@@ -85,11 +91,13 @@ impl Window {
             if self.cursors.len() == CURSORS {
                 self.cursors.remove(0);
             }
+            self.made += 1;
             Cursor {
                 next: range.start,
                 ahead: INITIAL,
                 run: 0,
                 arranged: range.start,
+                number: self.made,
             }
         };
         let access = cursor.advance(range, largest, seek);
@@ -97,17 +105,19 @@ impl Window {
         access
     }
 
-    /// Notes that fetching up to `edge` was arranged for the latest access.
-    pub(super) fn arranged(&mut self, edge: u64) {
-        if let Some(cursor) = self.cursors.last_mut() {
-            cursor.arranged = edge;
+    /// Notes that fetching up to the edge of `access` was arranged. Other accesses may have come
+    /// between: a handle is read by several threads.
+    pub(super) fn arranged(&mut self, access: &Access) {
+        let mut cursors = self.cursors.iter_mut();
+        if let Some(cursor) = cursors.find(|it| it.number == access.cursor) {
+            cursor.arranged = cursor.arranged.max(access.edge);
         }
     }
 }
 
 impl Cursor {
     fn is_near(&self, at: u64) -> bool {
-        at + BACKWARD >= self.next && at <= self.next + SKIP
+        at.saturating_add(BACKWARD) >= self.next && at <= self.next.saturating_add(SKIP)
     }
 
     fn advance(&mut self, range: &Range<u64>, largest: u64, seek: bool) -> Access {
@@ -120,10 +130,11 @@ impl Cursor {
         }
         // Memory may have become scarce since the window grew.
         self.ahead = self.ahead.min(largest);
-        let edge = self.next + self.ahead;
+        let edge = self.next.saturating_add(self.ahead);
         let least = self.ahead / 2;
         let due = seek || edge.saturating_sub(self.arranged) >= least;
         Access {
+            cursor: self.number,
             edge,
             least,
             seek,
@@ -148,14 +159,14 @@ mod tests {
             (first.edge, first.seek, first.due),
             (128 * KIB + MIB, true, true)
         );
-        window.arranged(first.edge);
+        window.arranged(&first);
         let mut largest_step = 0;
         for at in (128 * KIB..64 * MIB).step_by(128 * 1024) {
             let access = window.on_read(&(at..at + 128 * KIB), LARGEST);
             assert!(!access.seek);
             if access.due {
                 largest_step = access.edge - at;
-                window.arranged(access.edge);
+                window.arranged(&access);
             }
         }
         assert!(largest_step >= LARGEST, "{largest_step}");
@@ -205,7 +216,7 @@ mod tests {
                 prop_assert!(access.edge > at + len);
                 prop_assert!(access.edge <= at + len + BACKWARD + LARGEST);
                 prop_assert!(window.cursors.len() <= CURSORS);
-                if access.due { window.arranged(access.edge); }
+                if access.due { window.arranged(&access); }
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::util::sync::lock;
 use std::collections::{HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Changes that wait at most, about 100 bytes each: more than a listing can hold, so that only a
@@ -54,10 +55,20 @@ pub struct Changes {
     shared: Arc<Shared>,
 }
 
+/// A change on its way to the kernel; dropped when the kernel has heard of it.
+#[derive(Debug)]
+pub struct Handed {
+    /// What to tell.
+    pub change: Change,
+    shared: Arc<Shared>,
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     queue: Mutex<Queue>,
     filled: Notify,
+    /// Nothing waits and nothing is on its way.
+    emptied: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +77,8 @@ struct Queue {
     waiting: HashSet<Change>,
     /// Folders whose changes did not fit.
     overflown: HashSet<Ino>,
+    /// Changes taken and on their way to the kernel.
+    handed: usize,
     closed: bool,
 }
 
@@ -121,6 +134,22 @@ impl ChangeQueue {
         }
         self.shared.filled.notify_one();
     }
+
+    /// Waits until the kernel has heard of everything, at most `limit` of real time.
+    pub(super) async fn told(&self, limit: Duration) {
+        let all_told = async {
+            loop {
+                // Made before the look, so that an end in between is not missed.
+                let emptied = self.shared.emptied.notified();
+                if lock(&self.shared.queue).is_told() {
+                    return;
+                }
+                emptied.await;
+            }
+        };
+        // What is not told by then is told later: nobody is kept waiting for it.
+        let _ = tokio::time::timeout(limit, all_told).await;
+    }
 }
 
 impl Queue {
@@ -134,6 +163,10 @@ impl Queue {
         }
         self.waiting.insert(change.clone());
         self.order.push_back(change);
+    }
+
+    fn is_told(&self) -> bool {
+        self.order.is_empty() && self.overflown.is_empty() && self.handed == 0
     }
 
     fn pop(&mut self) -> Option<Change> {
@@ -158,6 +191,21 @@ impl Changes {
         }
     }
 
+    /// The next change, for one who tells the kernel; waits for one as long as it takes.
+    pub async fn hand_over(&mut self) -> Handed {
+        loop {
+            {
+                let mut queue = lock(&self.shared.queue);
+                if let Some(change) = queue.pop() {
+                    queue.handed += 1;
+                    let shared = Arc::clone(&self.shared);
+                    return Handed { change, shared };
+                }
+            }
+            self.shared.filled.notified().await;
+        }
+    }
+
     /// The next change, if one waits.
     pub fn try_next(&mut self) -> Option<Change> {
         lock(&self.shared.queue).pop()
@@ -167,10 +215,27 @@ impl Changes {
 impl Drop for Changes {
     /// Nobody listens any more: nothing is collected any more.
     fn drop(&mut self) {
-        *lock(&self.shared.queue) = Queue {
+        let mut queue = lock(&self.shared.queue);
+        let handed = queue.handed;
+        *queue = Queue {
+            handed,
             closed: true,
             ..Queue::default()
         };
+        drop(queue);
+        self.shared.emptied.notify_waiters();
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        let mut queue = lock(&self.shared.queue);
+        queue.handed -= 1;
+        let is_told = queue.is_told();
+        drop(queue);
+        if is_told {
+            self.shared.emptied.notify_waiters();
+        }
     }
 }
 
@@ -217,6 +282,27 @@ mod tests {
         assert_eq!((single, whole), (QUEUE_LIMIT, HashSet::from([five, six])));
         queue.push(six, [entry(6, "x")]);
         assert_eq!(changes.try_next(), Some(entry(6, "x")));
+    }
+
+    #[tokio::test]
+    async fn all_is_told_when_nothing_waits_and_nothing_is_on_its_way() {
+        const NEVER: Duration = Duration::from_secs(60);
+        let (queue, mut changes) = ChangeQueue::new();
+        queue.told(NEVER).await;
+        queue.push(Ino::ROOT, [entry(1, "a"), entry(1, "b")]);
+        let (first, second) = (changes.hand_over().await, changes.hand_over().await);
+        let waiting = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.told(NEVER).await }
+        });
+        drop(second);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!waiting.is_finished(), "one is on its way still");
+        drop(first);
+        waiting.await.unwrap();
+        // Nobody tells the kernel: whoever waits is not kept for ever.
+        queue.push(Ino::ROOT, [entry(1, "a")]);
+        queue.told(Duration::from_millis(1)).await;
     }
 
     #[tokio::test]

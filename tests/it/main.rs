@@ -7,4 +7,5 @@ mod api;
 mod cli;
 mod common;
 mod read;
+mod read_trouble;
 mod tree;

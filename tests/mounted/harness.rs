@@ -94,10 +94,11 @@ impl Mount {
     pub(crate) fn mount_command(&self) -> Command {
         let at = |name: &str| self.folders.path().join(name);
         let mut command = command();
+        command.arg("mount");
+        if !self.options.iter().any(|option| option == "--api-url") {
+            command.arg("--api-url").arg(&self.api_url);
+        }
         command
-            .arg("mount")
-            .arg("--api-url")
-            .arg(&self.api_url)
             .arg("--state-dir")
             .arg(at("state"))
             .arg("--cache-dir")

@@ -3,8 +3,11 @@
     clippy::unwrap_used,
     reason = "what a test cannot set up fails the test"
 )]
+mod commands;
 mod harness;
 mod life;
 mod names;
 mod reading;
+mod refusals;
+mod secrets;
 mod trouble;

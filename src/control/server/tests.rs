@@ -16,13 +16,13 @@ impl Answers for Known {
                 pid: 7,
                 account: "work".into(),
                 mountpoint: "/mnt/x".into(),
-                version: "0".into(),
+                ..Pong::default()
             }),
             Request::Account => Answer::Account(AccountAnswer {
                 info: info(),
                 age_seconds: 12,
             }),
-            Request::Wait => Answer::error("never asked for"),
+            _ => Answer::error("never asked for"),
         }
     }
 }
@@ -81,7 +81,7 @@ impl Running {
     }
 
     fn connect(&self) -> Client {
-        Client::connect(std::slice::from_ref(&self.path)).unwrap()
+        connect(&self.path).unwrap()
     }
 
     fn raw(&self) -> Blocking {
@@ -102,6 +102,10 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+fn connect(path: &Path) -> Option<Client> {
+    Client::connect_to(path, &[nix::unistd::geteuid().as_raw()])
 }
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -127,7 +131,7 @@ fn the_socket_is_private_and_goes_with_the_server() {
     assert_eq!(mode & 0o777, 0o600);
     running.end();
     assert!(!running.path.exists());
-    assert!(Client::connect(std::slice::from_ref(&running.path)).is_none());
+    assert!(connect(&running.path).is_none());
 }
 
 #[test]
@@ -206,6 +210,13 @@ fn another_user_is_not_heard() {
     // A user nobody is; root's own right is not tested here, so root may run this.
     let running = Running::for_users(vec![u32::MAX - 1], "x.sock");
     assert!(running.connect().ping().is_err());
+}
+
+#[test]
+fn a_mount_of_another_user_is_not_asked() {
+    let running = Running::start();
+    assert!(Client::connect_to(&running.path, &[u32::MAX - 1]).is_none());
+    assert!(connect(&running.path).is_some());
 }
 
 #[test]

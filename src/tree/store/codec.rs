@@ -173,7 +173,7 @@ mod tests {
             writer.raw(&text);
             let mut record = writer.seal(b"here");
             let at = at % record.len();
-            record[at] ^= 1 << bit;
+            record[at] ^= 1u8 << bit;
             prop_assert!(Reader::unseal(b"here", &record).is_none());
         }
 
@@ -181,7 +181,7 @@ mod tests {
         fn any_bytes_are_read_without_harm(bytes: Vec<u8>) {
             let mut reader = Reader { rest: &bytes };
             while reader.number().is_some() && reader.signed().is_some() && reader.text().is_some() {}
-            if let Some(count) = Reader { rest: &bytes }.count() {
+            if let Some(count) = (Reader { rest: &bytes }).count() {
                 prop_assert!(count < bytes.len());
             }
         }

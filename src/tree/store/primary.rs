@@ -21,7 +21,10 @@ use crate::tree::inode::Ino;
 use crate::tree::node::NodeKey;
 use crate::tree::numbering::Numbering;
 use crate::util::clock::Clock;
-use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use redb::{
+    ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, TableError,
+    WriteTransaction,
+};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -69,6 +72,14 @@ impl PrimaryStore {
     pub(super) fn open(path: PathBuf, clock: Clock) -> Result<Self, StoreError> {
         let now = millis(clock.unix());
         let opened = Shelf::open(path.clone(), MEMORY).and_then(|shelf| {
+            let found = shelf.read(format_of)?;
+            if let Some(found) = found.filter(|found| *found > FORMAT) {
+                return Err(StoreError::Newer {
+                    path: path.clone(),
+                    found,
+                    known: FORMAT,
+                });
+            }
             let damaged = shelf.write(|to| prepare(to, now))?;
             Ok((shelf, damaged))
         });
@@ -86,22 +97,15 @@ impl PrimaryStore {
                     source,
                 })?;
                 let shelf = Shelf::open(path.clone(), MEMORY)?;
-                let prepared = shelf.write(|to| prepare(to, now))?;
-                (shelf, prepared)
+                let damaged = shelf.write(|to| prepare(to, now))?;
+                (shelf, damaged)
             }
             other => other?,
         };
-        match damaged {
-            Prepared::Newer(found) => Err(StoreError::Newer {
-                path,
-                found,
-                known: FORMAT,
-            }),
-            Prepared::Ready(in_file) => Ok(Self {
-                damaged: in_file + files_aside(&path),
-                shelf,
-            }),
-        }
+        Ok(Self {
+            damaged: damaged + files_aside(&path),
+            shelf,
+        })
     }
 
     /// How many damaged records and files are set aside.
@@ -190,29 +194,23 @@ impl PrimaryStore {
     }
 }
 
-/// What was found when a store was opened.
-enum Prepared {
-    /// It can be used; so many damaged records are set aside in it.
-    Ready(u64),
-    /// A later version wrote it.
-    Newer(u32),
+/// The format of a store; `None` when it is new.
+fn format_of(from: &ReadTransaction) -> Result<Option<u32>, redb::Error> {
+    let meta = match from.open_table(META) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+        other => other?,
+    };
+    let format = meta.get(META_FORMAT)?;
+    // What is no number was written by nobody who knows this format.
+    Ok(format
+        .map(|format| <[u8; 4]>::try_from(format.value()).map_or(u32::MAX, u32::from_le_bytes)))
 }
 
 /// Makes the tables of a new store; brings an old one up to date and sets aside what is damaged.
-fn prepare(to: &WriteTransaction, now: u64) -> Result<Prepared, redb::Error> {
+/// Returns how many damaged records are set aside in it.
+fn prepare(to: &WriteTransaction, now: u64) -> Result<u64, redb::Error> {
     let mut meta = to.open_table(META)?;
-    let format = meta.get(META_FORMAT)?.map(|format| format.value().to_vec());
-    match format {
-        None => {
-            meta.insert(META_FORMAT, &FORMAT.to_le_bytes()[..])?;
-        }
-        Some(format) => {
-            let format = <[u8; 4]>::try_from(&*format).map_or(u32::MAX, u32::from_le_bytes);
-            if format > FORMAT {
-                return Ok(Prepared::Newer(format));
-            }
-        }
-    }
+    meta.insert(META_FORMAT, &FORMAT.to_le_bytes()[..])?;
     let damaged_owner = meta
         .get(META_OWNER)?
         .is_some_and(|record| Owner::read(record.value()).is_none());
@@ -252,7 +250,7 @@ fn prepare(to: &WriteTransaction, now: u64) -> Result<Prepared, redb::Error> {
         aside.insert(&*format!("displaced/{file}/{now}"), &*record)?;
         displaced.remove(&*file)?;
     }
-    Ok(Prepared::Ready(aside.len()?))
+    aside.len().map_err(redb::Error::from)
 }
 
 /// Files that were set aside because they could not be opened.

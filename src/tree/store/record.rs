@@ -106,10 +106,7 @@ pub(super) fn read_listing(folder: FolderId, record: &[u8]) -> Option<StoredList
     let mut from = Reader::unseal(&listing_place(folder), record)?;
     let fetched = Duration::from_millis(from.number()?);
     let marks = from.byte()?;
-    let modified = match marks & whole::MODIFIED {
-        0 => None,
-        _ => Some(from.signed()?),
-    };
+    let modified = optional(marks & whole::MODIFIED != 0, || from.signed())?;
     let mut types: Vec<Arc<str>> = Vec::new();
     for _ in 0..from.count()? {
         types.push(std::str::from_utf8(from.text()?).ok()?.into());
@@ -148,7 +145,7 @@ fn write_folder(out: &mut Writer, folder: &Folder) {
 fn read_folder(from: &mut Reader<'_>, marks: u8) -> Option<Folder> {
     Some(Folder {
         id: FolderId(from.number()?),
-        created: if_marked(marks, mark::DATED, || from.signed())?,
+        created: optional(marks & mark::DATED != 0, || from.signed())?,
         changed: None,
         password: marks & mark::PASSWORD != 0,
     })
@@ -199,9 +196,9 @@ fn read_file(from: &mut Reader<'_>, marks: u8, types: &[Arc<str>]) -> Option<Fil
     Some(File {
         url,
         size: from.number()?,
-        uploaded: if_marked(marks, mark::DATED, || from.signed())?,
-        whirlpool: if_marked(marks, mark::HASHED, || from.array().map(Whirlpool))?,
-        content_type: if_marked(marks, mark::TYPED, || {
+        uploaded: optional(marks & mark::DATED != 0, || from.signed())?,
+        whirlpool: optional(marks & mark::HASHED != 0, || from.array().map(Whirlpool))?,
+        content_type: optional(marks & mark::TYPED != 0, || {
             let at = usize::try_from(from.number()?).ok()?;
             types.get(at).cloned()
         })?,
@@ -210,12 +207,13 @@ fn read_file(from: &mut Reader<'_>, marks: u8, types: &[Arc<str>]) -> Option<Fil
     })
 }
 
-/// A part that is there when its mark is set; `None` when it should be and is not.
-fn if_marked<T>(marks: u8, mark: u8, read: impl FnOnce() -> Option<T>) -> Option<Option<T>> {
-    if marks & mark == 0 {
-        Some(None)
-    } else {
+/// A part that may be there; `None` when it should be and is not.
+#[expect(clippy::option_option, reason = "damage and absence are two things")]
+fn optional<T>(is_there: bool, read: impl FnOnce() -> Option<T>) -> Option<Option<T>> {
+    if is_there {
         read().map(Some)
+    } else {
+        Some(None)
     }
 }
 
@@ -237,10 +235,7 @@ pub(super) fn read_folder_record(id: FolderId, record: &[u8]) -> Option<FolderRe
     let fetched = Some(from.number()?)
         .filter(|fetched| *fetched > 0)
         .map(Duration::from_millis);
-    let changed = match from.is_at_end() {
-        true => None,
-        false => Some(from.signed()?),
-    };
+    let changed = optional(!from.is_at_end(), || from.signed())?;
     Some(FolderRecord {
         parent,
         changed,
@@ -270,10 +265,7 @@ pub(super) fn read_root(path: &str, record: &[u8]) -> Option<RootFolder> {
     for _ in 0..from.number()? {
         above.push(FolderId(from.number()?));
     }
-    let created = match from.is_at_end() {
-        true => None,
-        false => Some(from.signed()?),
-    };
+    let created = optional(!from.is_at_end(), || from.signed())?;
     Some(RootFolder { id, created, above })
 }
 

@@ -108,7 +108,10 @@ fn a_login_that_is_overridden_is_told() {
 }
 
 /// Answers as a running mount does.
-struct Mounted(Answer);
+struct Mounted {
+    state_dir: String,
+    answer: Answer,
+}
 
 impl Answers for Mounted {
     async fn answer(&self, request: Request) -> Answer {
@@ -117,15 +120,22 @@ impl Answers for Mounted {
                 pid: 7,
                 account: "work".into(),
                 mountpoint: "/mnt/x".into(),
-                version: "0".into(),
+                state_dir: self.state_dir.clone(),
+                ..Pong::default()
             }),
-            _ => self.0.clone(),
+            _ => self.answer.clone(),
         }
     }
 }
 
 /// Runs `account` while a mount of `work` answers with `answer`.
 fn beside_a_mount(home: &Home, answer: Answer) -> Ended {
+    let state = home.text("state/fichierfs");
+    beside_a_mount_of(home, &state, answer, &["account", "--account", "work"])
+}
+
+/// Runs a command while a mount of `work` that keeps its state in `state_dir` answers.
+fn beside_a_mount_of(home: &Home, state_dir: &str, answer: Answer, arguments: &[&str]) -> Ended {
     let socket = home.at("run/fichierfs/work.sock");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -133,9 +143,13 @@ fn beside_a_mount(home: &Home, answer: Answer) -> Ended {
         .build()
         .unwrap();
     let server = Server::bind(std::slice::from_ref(&socket)).unwrap();
-    runtime.spawn(server.serve(Arc::new(Mounted(answer))));
+    let mounted = Mounted {
+        state_dir: state_dir.to_owned(),
+        answer,
+    };
+    runtime.spawn(server.serve(Arc::new(mounted)));
     // No key anywhere: only the mount can know.
-    home.run(["account", "--account", "work"])
+    home.run(arguments)
 }
 
 #[test]
@@ -151,4 +165,19 @@ fn a_running_mount_is_asked_first() {
     assert!(ended.out.contains("me@example.org") && ended.out.contains("1m 1s ago"));
     let ended = beside_a_mount(&home, Answer::error("the service is away"));
     ended.refused(1, &["running mount", "the service is away"]);
+}
+
+#[test]
+fn a_mount_with_another_state_folder_is_asked_unless_that_folder_was_chosen() {
+    let home = Home::new();
+    let (there, here) = (home.text("elsewhere"), home.text("here"));
+    let answer = || Answer::error("asked");
+    let plain = ["account", "--account", "work"];
+    let ended = beside_a_mount_of(&home, &there, answer(), &plain);
+    ended.refused(1, &["running mount", "asked"]);
+    let chosen = ["account", "--account", "work", "--state-dir", &here];
+    let ended = beside_a_mount_of(&home, &there, answer(), &chosen);
+    ended.refused(1, &["fichierfs login"]);
+    let ended = beside_a_mount_of(&home, &here, answer(), &chosen);
+    ended.refused(1, &["running mount", "asked"]);
 }

@@ -34,6 +34,8 @@ fn help_is_what_the_files_say() {
         ("help.txt", vec!["--help"]),
         ("mount.txt", vec!["mount", "--help"]),
         ("umount.txt", vec!["umount", "--help"]),
+        ("status.txt", vec!["status", "--help"]),
+        ("refresh.txt", vec!["refresh", "--help"]),
         ("login.txt", vec!["login", "--help"]),
         ("account.txt", vec!["account", "--help"]),
     ] {
@@ -69,6 +71,43 @@ fn the_reference_names_every_option_and_variable() {
     assert!(count >= 17, "only {count} options are documented");
     let other = ["FICHIERFS_API_KEY", "FICHIERFS_LOG", "FICHIERFS_READ_ONLY"];
     assert!(other.iter().all(|name| page.contains(name)));
+}
+
+/// The table in the README names options that exist, with their values and defaults as the help has
+/// them.
+#[test]
+fn the_readme_agrees_with_the_help() {
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    let declaration = fichierfs::cli::declaration();
+    let mount = declaration.find_subcommand("mount").unwrap();
+    let mut count = 0;
+    for line in readme.lines().filter(|line| line.starts_with("| `--")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let (option, default) = (cells[1].trim_matches('`'), cells[2].trim_matches('`'));
+        let (long, value) = option.split_once(' ').unwrap_or((option, ""));
+        let arg = mount
+            .get_arguments()
+            .find(|arg| arg.get_long() == Some(&long[2..]))
+            .unwrap_or_else(|| panic!("there is no {long}"));
+        let help = arg.get_help().unwrap().to_string();
+        if value.is_empty() {
+            assert_eq!(default, "off", "{long}: a switch is off");
+            assert!(!help.contains("[default"), "{long}: {help}");
+        } else {
+            assert_eq!(arg.get_value_names().unwrap(), [value], "{long}");
+            let says = format!("[default: {default}]");
+            assert!(help.contains(&says), "{long}: {says} is not in: {help}");
+        }
+        count += 1;
+    }
+    assert!(count >= 7, "only {count} options in the table");
+    for command in declaration.get_subcommands().map(clap::Command::get_name) {
+        let named = readme.contains(&format!("fichierfs {command}"));
+        assert!(
+            named || command == "account" || command == "help",
+            "{command}"
+        );
+    }
 }
 
 #[test]

@@ -99,49 +99,67 @@ fn a_busy_mount_names_who_uses_it_and_the_way_out() {
 }
 
 /// Says that it serves a mount.
-struct Serving(String);
+struct Serving(Pong);
 
 impl Answers for Serving {
     async fn answer(&self, request: Request) -> Answer {
         match request {
-            Request::Ping => Answer::Pong(Pong {
-                pid: std::process::id(),
-                account: "work".into(),
-                mountpoint: self.0.clone(),
-                version: "0".into(),
-            }),
+            Request::Ping => Answer::Pong(self.0.clone()),
             _ => Answer::error("not asked for here"),
         }
     }
 }
 
+/// Says on `socket` that it serves `silent`.
+fn serve(runtime: &tokio::runtime::Runtime, socket: &Path, silent: &Silent) {
+    let server = Server::bind(&[socket.to_owned()]).unwrap();
+    let pong = Pong {
+        pid: std::process::id(),
+        account: "work".into(),
+        device: silent.0.device().to_owned(),
+        ..Pong::default()
+    };
+    runtime.spawn(server.serve(Arc::new(Serving(pong))));
+}
+
+/// Whatever place the serving process chose for its socket, its end is waited for: it may have been told
+/// another state folder, and it may serve another mount of the same account's name.
 #[test]
 fn the_end_of_the_serving_process_is_waited_for() {
     if !can_mount("the_end_of_the_serving_process_is_waited_for") {
         return;
     }
-    let home = Home::new();
-    let silent = Silent::mount(&home.at("mnt"), "work").unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let socket = home.at("run/fichierfs/work.sock");
-    let server = Server::bind(std::slice::from_ref(&socket)).unwrap();
-    runtime.spawn(server.serve(Arc::new(Serving(home.text("mnt")))));
-    let mut command = home.command();
-    command.args(["umount", &home.text("mnt")]);
-    let mut umount = command.spawn().unwrap();
-    let start = Instant::now();
-    while silent.0.is_there().unwrap() {
-        assert!(start.elapsed() < LONG, "it was not unmounted");
-        std::thread::sleep(Duration::from_millis(5));
+    for place in ["run/fichierfs/work.sock", "elsewhere/work/control.sock"] {
+        let home = Home::new();
+        let silent = Silent::mount(&home.at("mnt"), "work").unwrap();
+        let other = home.at("other");
+        fs::create_dir(&other).unwrap();
+        let other = Silent::mount(&other, "work").unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let others = home.at("state/fichierfs/work/control.sock");
+        runtime.block_on(async { serve(&runtime, &others, &other) });
+        runtime.block_on(async { serve(&runtime, &home.at(place), &silent) });
+        let mut command = home.command();
+        command.args(["umount", &home.text("mnt")]);
+        let mut umount = command.spawn().unwrap();
+        let start = Instant::now();
+        while silent.0.is_there().unwrap() {
+            assert!(start.elapsed() < LONG, "it was not unmounted");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Unmounted, but still draining: the command must not have ended.
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(
+            umount.try_wait().unwrap().is_none(),
+            "it did not wait: {place}"
+        );
+        runtime.shutdown_background();
+        assert!(umount.wait().unwrap().success());
+        assert!(start.elapsed() < LONG);
+        drop(other);
     }
-    // Unmounted, but still draining: the command must not have ended.
-    std::thread::sleep(Duration::from_millis(300));
-    assert!(umount.try_wait().unwrap().is_none(), "it did not wait");
-    runtime.shutdown_background();
-    assert!(umount.wait().unwrap().success());
-    assert!(start.elapsed() < LONG);
 }

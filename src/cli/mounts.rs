@@ -1,0 +1,54 @@
+//! The mounts of ours on this machine, and the processes that serve them.
+//!
+//! The kernel's table says what is mounted, whoever did it and whether or not it still lives; no mount
+//! is touched to find out.
+use crate::config::{Account, AccountName, AccountOptions, Surroundings};
+use crate::control::find::{self, Mounted};
+use crate::control::{Client, Pong, place};
+use crate::mount::mountinfo::{self, Entry};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// All mounts of ours, each once, however often it is bound elsewhere.
+pub(super) fn all() -> io::Result<Vec<Entry>> {
+    let mut found: Vec<Entry> = Vec::new();
+    for entry in mountinfo::table()?.into_iter().filter(Entry::is_ours) {
+        if found.iter().all(|known| known.device != entry.device) {
+            found.push(entry);
+        }
+    }
+    Ok(found)
+}
+
+/// The mount of ours that `path` (canonical) lies in.
+pub(super) fn holding(path: &Path) -> io::Result<Option<Entry>> {
+    let table = mountinfo::table()?;
+    // The uppermost of the deepest: the kernel lists mounts in the order they were made.
+    let holding = table
+        .into_iter()
+        .filter(|entry| path.starts_with(&entry.mountpoint))
+        .max_by_key(|entry| entry.mountpoint.components().count());
+    Ok(holding.filter(Entry::is_ours))
+}
+
+/// The process that serves a mount, if it answers us.
+pub(super) fn server_of(entry: &Entry) -> Option<(Client, Pong)> {
+    let account: AccountName = entry.account()?.parse().ok()?;
+    let mounted = Mounted {
+        account: &account,
+        device: &entry.device,
+        owner: entry.owner?,
+    };
+    find::of_mount(&mounted, &known_places(&account))
+}
+
+/// Where a mount of `account` has its socket unless it was told otherwise.
+fn known_places(account: &AccountName) -> Vec<PathBuf> {
+    let options = AccountOptions {
+        account: Some(account.clone()),
+        ..AccountOptions::default()
+    };
+    let account = Surroundings::of_process().and_then(|around| Account::resolve(options, &around));
+    // A configuration that is broken now was not when the mount was made: it is found by other ways.
+    account.map_or_else(|_| Vec::new(), |account| place::of(&account))
+}

@@ -1,0 +1,345 @@
+//! `fichierfs status`: how mounts are doing, from what their processes say.
+//!
+//! Promises: no call to the service is made and no mount is touched, so that it answers also while
+//! everything else waits.
+use super::account::printable;
+use super::exit::Failure;
+use super::mounts;
+use crate::config::AccountName;
+use crate::control::client::AskError;
+use crate::control::status::{
+    CallFigures, DiskFigures, Document, Found, GateFigures, ReadFigures, TreeFigures,
+};
+use crate::control::{AccountAnswer, Answer, Pong, Request};
+use crate::mount::mountinfo::{self, Entry};
+use crate::mount::stale::{self, Life};
+use crate::util::clock::Clock;
+use anyhow::{Context, anyhow};
+use bytesize::ByteSize;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long a mount may take: it need not ask anybody.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Without arguments all mounts are shown: for root those of this machine, else \
+    your own. The exit code is 1 when one of them does not answer. The fields of --json are \
+    explained in docs/status.md."
+)]
+pub struct Args {
+    /// Where the account is mounted
+    #[arg(conflicts_with = "account")]
+    pub mountpoint: Option<PathBuf>,
+
+    /// The mounts of this account
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<AccountName>,
+
+    /// As JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Shows the status.
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let mounts: Vec<Found> = chosen(args)?.iter().map(look).collect();
+    let all_answer = mounts.iter().all(|mount| mount.answers);
+    let text = if args.json {
+        Document { mounts }.to_json()
+    } else if mounts.is_empty() {
+        "nothing is mounted\n".to_owned()
+    } else {
+        let zone = TimeZone::system();
+        let now = Timestamp::now();
+        let shown: Vec<String> = mounts.iter().map(|found| page(found, &zone, now)).collect();
+        shown.join("\n")
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        // A reader that has seen enough (`| head`) is no failure.
+        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err.into()),
+        _ if all_answer => Ok(ExitCode::SUCCESS),
+        _ => Err(Failure::explained(super::exit::FAILURE)),
+    }
+}
+
+/// The mounts asked for.
+fn chosen(args: &Args) -> anyhow::Result<Vec<Entry>> {
+    let mut all = mounts::all().context("cannot read the table of mounts")?;
+    if let Some(given) = &args.mountpoint {
+        let mountpoint = mountinfo::canonical(given)
+            .with_context(|| format!("cannot look at {}", given.display()))?;
+        let top = mountinfo::top_at(&mountpoint)?.filter(Entry::is_ours);
+        let top = top
+            .ok_or_else(|| anyhow!("no account is mounted at {} by fichierfs", given.display()))?;
+        return Ok(vec![top]);
+    }
+    if let Some(account) = &args.account {
+        all.retain(|entry| entry.account() == Some(account.as_str()));
+        if all.is_empty() {
+            return Err(anyhow!("the account `{account}` is not mounted"));
+        }
+        return Ok(all);
+    }
+    let user = nix::unistd::geteuid();
+    all.retain(|entry| user.is_root() || entry.owner == Some(user.as_raw()));
+    Ok(all)
+}
+
+/// Asks one mount.
+fn look(entry: &Entry) -> Found {
+    let asked = match mounts::server_of(entry) {
+        Some((mut client, _)) => client
+            .ask(&Request::Status, LIMIT)
+            .and_then(|answer| match answer {
+                Answer::Status(status) => Ok(*status),
+                _ => Err(AskError::Malformed),
+            })
+            .map_err(|err| err.to_string()),
+        None => Err(silence(entry)),
+    };
+    let (status, problem) = match asked {
+        Ok(status) => (Some(status), None),
+        Err(problem) => (None, Some(problem)),
+    };
+    Found {
+        mountpoint: entry.mountpoint.to_string_lossy().into_owned(),
+        account: entry.account().unwrap_or_default().to_owned(),
+        answers: status.is_some(),
+        problem,
+        status,
+    }
+}
+
+/// Why nobody answers for a mount, and what to do.
+fn silence(entry: &Entry) -> String {
+    let user = nix::unistd::geteuid();
+    let place = entry.mountpoint.display();
+    if !user.is_root() && entry.owner != Some(user.as_raw()) {
+        return "it belongs to another user; ask as that user or as root".into();
+    }
+    match stale::probe(&entry.mountpoint, Clock::system()) {
+        Life::Dead => format!("its process is gone; run: fichierfs umount {place}"),
+        Life::Silent => {
+            format!("its process does not answer; run: fichierfs umount --lazy {place}")
+        }
+        Life::Alive => "its process serves files but has no control socket; see its log".into(),
+    }
+}
+
+/// One mount for people.
+fn page(found: &Found, zone: &TimeZone, now: Timestamp) -> String {
+    let mut text = format!("{}\n", printable(&found.mountpoint));
+    let mut lines = vec![("Account", account_line(found))];
+    if let Some(problem) = &found.problem {
+        lines.push(("Problem", problem.clone()));
+    }
+    if let Some(status) = &found.status {
+        let calls = &status.calls;
+        lines.push(("Process", process(&status.mount, zone, now)));
+        if let Some(trouble) = &status.trouble {
+            lines.push(("Problem", trouble.clone()));
+        }
+        lines.push(("Names", names(&status.tree)));
+        lines.push(("Kept", kept(&status.tree)));
+        lines.push(("Calls", made(calls)));
+        lines.push(("Waiting", waiting(calls)));
+        lines.push(("Gate", gate(&calls.gate, zone, now)));
+        lines.push(("Contents", contents(&status.reading)));
+        if let Some(disk) = &status.reading.disk {
+            lines.push(("Disk cache", disk_line(disk)));
+        }
+    }
+    for (label, value) in lines {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {label:<11}{}", printable(&value));
+    }
+    text
+}
+
+fn account_line(found: &Found) -> String {
+    let said = found.status.as_ref().and_then(|it| it.account.as_ref());
+    let Some(AccountAnswer { info, age_seconds }) = said else {
+        return found.account.clone();
+    };
+    let free = match info.available_cold_storage.map(u64::try_from) {
+        None => String::new(),
+        Some(Ok(free)) => format!(", {} free", decimal(free)),
+        Some(Err(_)) => ", nothing free".to_owned(),
+    };
+    format!(
+        "{}, {}, {} used{free} (as of {} ago)",
+        found.account,
+        super::account::offer(info.offer),
+        decimal(info.cold_storage.saturating_add(info.hot_storage)),
+        span(*age_seconds),
+    )
+}
+
+fn process(mount: &Pong, zone: &TimeZone, now: Timestamp) -> String {
+    let up = seconds_since_1970(now).saturating_sub(mount.since);
+    format!(
+        "{}, fichierfs {}, since {} ({})",
+        mount.pid,
+        mount.version,
+        clock(mount.since, zone, now),
+        span(up)
+    )
+}
+
+fn names(tree: &TreeFigures) -> String {
+    let refreshing = match tree.refreshing {
+        0 => String::new(),
+        count => format!(", {count} being looked at again"),
+    };
+    format!(
+        "{} folders, entries of {} in memory ({}){refreshing}",
+        tree.folders,
+        tree.listings,
+        binary(tree.listing_bytes)
+    )
+}
+
+fn kept(tree: &TreeFigures) -> String {
+    let mut text = format!("{} on disk", binary(tree.stored_bytes));
+    if tree.store_failing {
+        text.push_str(", the last listings could not be written: see the log");
+    }
+    if tree.store_rebuilt > 0 {
+        text.push_str(", was damaged or of another version and comes again from the account");
+    }
+    if tree.store_damaged > 0 {
+        let _ = write!(text, ", {} damaged records set aside", tree.store_damaged);
+    }
+    text
+}
+
+fn made(calls: &CallFigures) -> String {
+    let total: u64 = calls.made.values().sum();
+    let mut text = format!("{total} made, at most {:.1} a second now", calls.rate);
+    for (count, what) in [
+        (calls.floods, "answered with \"too many\""),
+        (calls.lost, "without an answer"),
+        (calls.refused, "not made in time"),
+    ] {
+        if count > 0 {
+            let _ = write!(text, ", {count} {what}");
+        }
+    }
+    text
+}
+
+fn waiting(calls: &CallFigures) -> String {
+    let each: Vec<String> = calls
+        .waiting
+        .each()
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    let waiting = if each.is_empty() {
+        "none".to_owned()
+    } else {
+        each.join(", ")
+    };
+    format!("{waiting}; {} under way", calls.running)
+}
+
+fn gate(gate: &GateFigures, zone: &TimeZone, now: Timestamp) -> String {
+    match gate {
+        GateFigures::Open => "open".to_owned(),
+        GateFigures::Shut { cause, until } => format!(
+            "shut until {} (for {}): {}",
+            clock(*until, zone, now),
+            span(until.saturating_sub(seconds_since_1970(now))),
+            because(cause)
+        ),
+        GateFigures::Probing { cause } => {
+            format!("trying a single call: {}", because(cause))
+        }
+    }
+}
+
+/// The causes of `docs/status.md` in words.
+fn because(cause: &str) -> &str {
+    match cause {
+        "flood" => "the service said \"too many calls\"",
+        "banned" => "the service has locked this address",
+        "owner_locked" => "the service said \"owner locked\"",
+        "maintenance" => "the service is in maintenance",
+        "unknown" => "nothing is known of earlier calls",
+        other => other,
+    }
+}
+
+fn contents(reading: &ReadFigures) -> String {
+    format!(
+        "{} read, {} of it downloaded; {} of {} memory, {} connections",
+        binary(reading.asked_bytes),
+        binary(reading.fetched_bytes),
+        binary(reading.memory_bytes),
+        binary(reading.memory_budget_bytes),
+        reading.connections,
+    )
+}
+
+fn disk_line(disk: &DiskFigures) -> String {
+    let problem = match &disk.problem {
+        None => String::new(),
+        Some(problem) => format!("; not used: {problem}"),
+    };
+    format!(
+        "{} of {}, {} files{problem}",
+        binary(disk.bytes),
+        binary(disk.budget_bytes),
+        disk.files
+    )
+}
+
+/// Amounts of the account, as the service words them.
+fn decimal(bytes: u64) -> String {
+    ByteSize(bytes).display().si().to_string()
+}
+
+/// Amounts of this machine.
+fn binary(bytes: u64) -> String {
+    ByteSize(bytes).display().iec().to_string()
+}
+
+/// A span in its two largest units.
+fn span(seconds: u64) -> String {
+    let text = humantime::format_duration(Duration::from_secs(seconds)).to_string();
+    let units: Vec<&str> = text.split(' ').take(2).collect();
+    units.join(" ")
+}
+
+/// A time as the clock on the wall shows it, with the day when it is another one.
+fn clock(seconds: u64, zone: &TimeZone, now: Timestamp) -> String {
+    let time = i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let Some(time) = time else {
+        return "a time no clock shows".to_owned();
+    };
+    let (time, now) = (time.to_zoned(zone.clone()), now.to_zoned(zone.clone()));
+    let form = if time.date() == now.date() {
+        "%H:%M:%S"
+    } else {
+        "%Y-%m-%d %H:%M"
+    };
+    time.strftime(form).to_string()
+}
+
+fn seconds_since_1970(now: Timestamp) -> u64 {
+    u64::try_from(now.as_second()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

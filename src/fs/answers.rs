@@ -1,0 +1,150 @@
+//! Answers that hand nodes to the kernel, with the count of what it holds. Made on the event loop
+//! or in a task, whichever has the listing.
+use super::attr::Ownership;
+use super::failure;
+use crate::tree::{GENERATION, Ino, Kind, Listing, Node, Tree, TreeError};
+use fuser::{
+    FileAttr, FileType, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus, ReplyEntry,
+};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// The cookie of the entry "."; children's cookies are their inode numbers, which are larger.
+const COOKIE_SELF: u64 = 1;
+
+/// The cookie of the entry "..".
+const COOKIE_PARENT: u64 = 2;
+
+/// Everything a task needs to answer with nodes, apart from `Fs` itself.
+#[derive(Clone)]
+pub(super) struct Answers {
+    pub(super) tree: Tree,
+    pub(super) ownership: Ownership,
+}
+
+impl Answers {
+    /// Answers a lookup; the kernel holds the node from then on.
+    pub(super) fn entry(
+        &self,
+        parent: Ino,
+        found: Result<Option<Arc<Node>>, TreeError>,
+        reply: ReplyEntry,
+    ) {
+        match found {
+            Ok(Some(node)) => {
+                // Counted before the answer goes out: the kernel may forget at once.
+                let node = self.tree.remember(&node);
+                let ttl = self.tree.entry_ttl(parent);
+                reply.entry(
+                    &ttl,
+                    &self.ownership.attributes(&node),
+                    Generation(GENERATION),
+                );
+            }
+            Ok(None) => {
+                let ttl = self.tree.absent_ttl(parent);
+                reply.entry(&ttl, &self.absent(), Generation(GENERATION));
+            }
+            Err(error) => reply.error(failure("lookup", parent.get(), &error)),
+        }
+    }
+
+    /// An entry with inode 0 tells the kernel that the name does not exist and for how long it need
+    /// not ask again.
+    fn absent(&self) -> FileAttr {
+        FileAttr {
+            ino: INodeNo(0),
+            size: 0,
+            blocks: 0,
+            atime: SystemTime::UNIX_EPOCH,
+            mtime: SystemTime::UNIX_EPOCH,
+            ctime: SystemTime::UNIX_EPOCH,
+            crtime: SystemTime::UNIX_EPOCH,
+            kind: FileType::RegularFile,
+            perm: 0,
+            nlink: 0,
+            uid: self.ownership.uid,
+            gid: self.ownership.gid,
+            rdev: 0,
+            blksize: 0,
+            flags: 0,
+        }
+    }
+
+    /// The folder itself and the one above it, with their names and cookies in its listing.
+    fn dots(&self, listing: &Listing) -> Vec<(u64, &'static str, Arc<Node>)> {
+        let own = self.tree.node(listing.ino());
+        let above = own
+            .as_ref()
+            .map(|own| own.parent)
+            .map(|above| self.tree.node(above));
+        let above = above
+            .ok()
+            .and_then(Result::ok)
+            .or_else(|| own.as_ref().ok().cloned());
+        let dots = [(COOKIE_SELF, ".", own.ok()), (COOKIE_PARENT, "..", above)];
+        dots.into_iter()
+            .filter_map(|(cookie, name, node)| Some((cookie, name, node?)))
+            .collect()
+    }
+
+    /// The entries of a folder after `cookie`, names only.
+    pub(super) fn names(&self, listing: &Listing, cookie: u64, mut reply: ReplyDirectory) {
+        for (at, name, node) in self.dots(listing) {
+            if cookie < at && reply.add(INodeNo(node.ino.get()), at, FileType::Directory, name) {
+                return reply.ok();
+            }
+        }
+        for node in listing.after(cookie) {
+            let ino = node.ino.get();
+            if reply.add(INodeNo(ino), ino, file_type(node), &node.name) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+
+    /// The entries of a folder after `cookie` with attributes. The kernel holds every node that was
+    /// added; the one that did not fit is not held, and "." and ".." never are.
+    pub(super) fn names_and_attributes(
+        &self,
+        listing: &Listing,
+        cookie: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let ttl = self.tree.entry_ttl(listing.ino());
+        let generation = Generation(GENERATION);
+        for (at, name, node) in self.dots(listing) {
+            let attributes = self.ownership.attributes(&node);
+            let ino = attributes.ino;
+            if cookie < at && reply.add(ino, at, name, &ttl, &attributes, generation) {
+                return reply.ok();
+            }
+        }
+        for node in listing.after(cookie) {
+            let at = node.ino.get();
+            // Counted before the answer goes out, taken back for the one that did not fit.
+            let node = self.tree.remember(node);
+            let attributes = self.ownership.attributes(&node);
+            if reply.add(
+                attributes.ino,
+                at,
+                &node.name,
+                &ttl,
+                &attributes,
+                generation,
+            ) {
+                self.tree.forget(node.ino, 1);
+                break;
+            }
+        }
+        reply.ok();
+    }
+}
+
+fn file_type(node: &Node) -> FileType {
+    match node.kind {
+        Kind::Folder(_) => FileType::Directory,
+        Kind::File(_) => FileType::RegularFile,
+    }
+}

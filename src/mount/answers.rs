@@ -1,0 +1,210 @@
+//! What a running mount answers to commands.
+//!
+//! Promises: a status makes no call and waits for nobody; everything else ends within the socket's limit.
+use super::account::AccountHealth;
+use crate::api::scheduler::{GateCause, GateSnapshot, SchedulerSnapshot};
+use crate::api::{Ask, Client, Priority, Requester};
+use crate::control::status::{
+    CallFigures, DiskFigures, GateFigures, ReadFigures, TreeFigures, WaitingFigures,
+};
+use crate::control::{AccountAnswer, Answer, Answers, Changed, Pong, Refreshed, Request, Status};
+use crate::read::{ReadSnapshot, Reader, Usage};
+use crate::tree::{Caller, EntryChange, Ino, Renewed, Tree, TreeError, TreeSnapshot};
+use crate::util::clock::Clock;
+use crate::util::deadline::Deadline;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the account may take to answer: one silence after a flood (30 s) and the calls behind it.
+const ACCOUNT_LIMIT: Duration = Duration::from_secs(45);
+
+/// How long looking at a folder again may take: the 30 s the service may want us to wait (API reference
+/// 3) and a call, within the minute the socket gives an answer.
+const REFRESH_LIMIT: Duration = Duration::from_secs(55);
+
+/// The parts of a mount that commands ask about.
+pub(super) struct Control {
+    pub(super) client: Client,
+    pub(super) tree: Tree,
+    pub(super) reader: Reader,
+    pub(super) clock: Clock,
+    pub(super) health: Arc<AccountHealth>,
+    pub(super) pong: Pong,
+}
+
+impl Answers for Control {
+    async fn answer(&self, request: Request) -> Answer {
+        match request {
+            Request::Ping => Answer::Pong(self.pong.clone()),
+            Request::Account => self.account().await,
+            Request::Status => Answer::Status(Box::new(self.status())),
+            Request::Refresh { inode, wait } => self.refresh(inode, wait).await,
+            Request::Wait => Answer::error("answered by the socket itself"),
+        }
+    }
+}
+
+impl Control {
+    async fn account(&self) -> Answer {
+        let deadline = Deadline::within(self.clock, ACCOUNT_LIMIT);
+        let ask = Ask::new(Priority::Wanted, deadline, Requester::SELF);
+        match self.client.user_info(&ask).await {
+            Ok(info) => Answer::Account(AccountAnswer {
+                age_seconds: self.clock.unix().saturating_sub(info.at).as_secs(),
+                info: info.value,
+            }),
+            Err(error) => Answer::error(error.to_string()),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let scheduler = self.client.scheduler();
+        Status {
+            mount: self.pong.clone(),
+            tree: tree_figures(&self.tree.snapshot()),
+            calls: call_figures(scheduler.snapshot()),
+            reading: read_figures(&self.reader.snapshot()),
+            trouble: self.health.trouble(),
+            account: scheduler.user_info().map(|(info, at)| AccountAnswer {
+                info,
+                age_seconds: self.clock.unix().saturating_sub(at).as_secs(),
+            }),
+        }
+    }
+
+    async fn refresh(&self, inode: u64, wait: bool) -> Answer {
+        let Some(folder) = Ino::new(inode) else {
+            return Answer::error("no folder has that number");
+        };
+        let caller = Caller {
+            requester: Requester::SELF,
+            deadline: Deadline::within(self.clock, REFRESH_LIMIT),
+        };
+        let renewed = match self.tree.pause_before(folder) {
+            Ok(pause) if !wait && !pause.is_zero() => {
+                return Answer::TooSoon {
+                    // Rounded up: asked again after that time, it is not too soon.
+                    seconds: pause.as_secs() + 1,
+                };
+            }
+            Ok(_) => self.tree.renew(folder, caller).await,
+            Err(error) => Err(error),
+        };
+        match renewed {
+            Ok(renewed) => Answer::Refreshed(counted(&renewed)),
+            Err(TreeError::Stale(_)) => Answer::error(
+                "the folder is gone from the account, or not known here any more; refresh the one \
+                 above it",
+            ),
+            Err(error) => Answer::error(error.to_string()),
+        }
+    }
+}
+
+fn counted(renewed: &Renewed) -> Refreshed {
+    let changed = renewed.changes.as_ref().map(|changes| {
+        let mut count = Changed::default();
+        for change in changes {
+            match change {
+                EntryChange::Added(_) => count.added += 1,
+                EntryChange::Removed(_) => count.removed += 1,
+                EntryChange::Renamed { .. } | EntryChange::Altered(_) => count.altered += 1,
+            }
+        }
+        count
+    });
+    Refreshed {
+        entries: number(renewed.listing.entries().len()),
+        changed,
+    }
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+fn tree_figures(tree: &TreeSnapshot) -> TreeFigures {
+    TreeFigures {
+        folders: number(tree.folders_seen),
+        listings: tree.listings,
+        listing_bytes: tree.listing_bytes,
+        inodes: number(tree.inodes),
+        refreshing: number(tree.refreshing),
+        stored_bytes: tree.store.map_or(0, |store| store.cache_bytes),
+        store_failing: tree.store.is_some_and(|store| store.is_failing),
+        store_rebuilt: tree.store.map_or(0, |store| store.rebuilt.into()),
+        store_damaged: tree.store.map_or(0, |store| store.damaged),
+    }
+}
+
+fn call_figures(calls: SchedulerSnapshot) -> CallFigures {
+    let waiting = calls.waiting;
+    CallFigures {
+        waiting: WaitingFigures {
+            token: number(waiting.token),
+            change: number(waiting.change),
+            wanted: number(waiting.wanted),
+            refresh: number(waiting.refresh),
+            crawl: number(waiting.crawl),
+        },
+        running: number(calls.running),
+        made: calls
+            .started
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect(),
+        answered: calls.answered,
+        lost: calls.lost,
+        floods: calls.floods,
+        refused: calls.refused,
+        gate: match calls.gate {
+            GateSnapshot::Open => GateFigures::Open,
+            GateSnapshot::Shut { cause, until_ms } => GateFigures::Shut {
+                cause: cause_name(cause).to_owned(),
+                until: until_ms.div_ceil(1000),
+            },
+            GateSnapshot::Probing { cause } => GateFigures::Probing {
+                cause: cause_name(cause).to_owned(),
+            },
+        },
+        rate: calls.rate,
+        background_rate: calls.background_rate,
+        folders_held: number(calls.folders_held),
+    }
+}
+
+fn cause_name(cause: GateCause) -> &'static str {
+    match cause {
+        GateCause::Flood => "flood",
+        GateCause::Banned => "banned",
+        GateCause::OwnerLocked => "owner_locked",
+        GateCause::Maintenance => "maintenance",
+        GateCause::Unknown => "unknown",
+    }
+}
+
+fn read_figures(reading: &ReadSnapshot) -> ReadFigures {
+    ReadFigures {
+        asked_bytes: reading.asked_bytes,
+        fetched_bytes: reading.fetched_bytes,
+        from_disk_bytes: reading.from_disk_bytes,
+        hits: reading.hits,
+        waits: reading.waits,
+        ranges: reading.ranges,
+        connections: number(reading.connections),
+        memory_bytes: reading.memory_bytes,
+        memory_budget_bytes: reading.memory_budget,
+        disk: reading.disk.as_ref().map(disk_figures),
+    }
+}
+
+fn disk_figures(disk: &Usage) -> DiskFigures {
+    DiskFigures {
+        bytes: disk.bytes.saturating_add(disk.overhead),
+        budget_bytes: disk.budget,
+        files: disk.files,
+        waiting_bytes: disk.waiting,
+        not_kept: disk.dropped,
+        problem: disk.degraded.clone(),
+    }
+}

@@ -1,0 +1,194 @@
+//! The key of an account is nowhere but where it was put, whatever the program writes.
+use crate::harness::{self, Mount, can_mount, eventually, is_mounted};
+use fake_1fichier::{Fake, Fault, FaultKind};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A key of the usual shape that stands out in any text.
+const KEY: &str = "SECRETsecretSECRETsecretSECRET01";
+
+/// One that begins like it and that nobody knows.
+const WRONG_KEY: &str = "SECRETsecretSECRETsecretSECRET99";
+
+/// Virtual seconds per real second.
+const FACTOR: &str = "20";
+
+/// Everything a session wrote, read or showed, to be searched at its end.
+#[derive(Default)]
+struct Seen(Vec<(String, Vec<u8>)>);
+
+impl Seen {
+    fn add(&mut self, what: impl Into<String>, bytes: impl Into<Vec<u8>>) {
+        self.0.push((what.into(), bytes.into()));
+    }
+
+    fn run(&mut self, what: &str, command: &mut Command) -> Output {
+        let output = command.output().unwrap();
+        self.add(format!("{what}: output"), output.stdout.clone());
+        self.add(format!("{what}: errors"), output.stderr.clone());
+        output
+    }
+
+    /// All files below `folder`.
+    fn files(&mut self, folder: &Path) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let kind = fs::symlink_metadata(&path).unwrap().file_type();
+            if kind.is_dir() {
+                self.files(&path);
+            } else if kind.is_file() {
+                self.add(path.display().to_string(), fs::read(&path).unwrap());
+            }
+        }
+    }
+
+    /// Where the key, or a good part of it, is.
+    fn leaks(&self) -> Vec<&str> {
+        let part = &KEY.as_bytes()[..16];
+        self.0
+            .iter()
+            .filter(|(_, bytes)| bytes.windows(part.len()).any(|window| window == part))
+            .map(|(what, _)| what.as_str())
+            .collect()
+    }
+}
+
+/// A home with nothing in it but what the session puts there.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(home.at("mnt")).unwrap();
+        home
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().canonicalize().unwrap().join(name)
+    }
+
+    /// The program at its most talkative, with all its folders here.
+    fn command(&self) -> Command {
+        let mut command = harness::command();
+        command
+            .arg("-vv")
+            .env("HOME", self.at(""))
+            .env("FICHIERFS_CLOCK", FACTOR);
+        for (name, folder) in [
+            ("XDG_CONFIG_HOME", "config"),
+            ("XDG_STATE_HOME", "state"),
+            ("XDG_CACHE_HOME", "cache"),
+            ("XDG_RUNTIME_DIR", "run"),
+        ] {
+            command.env(name, self.at(folder));
+        }
+        command
+    }
+}
+
+#[test]
+fn nothing_a_session_writes_or_shows_holds_the_key() {
+    if !can_mount() {
+        return;
+    }
+    let fake = Fake::builder().key(KEY).clock(FACTOR).start().unwrap();
+    fake.account().add_bytes(0, "hello.txt", "Hello world\n");
+    fake.faults()
+        .add(Fault::on("download", FaultKind::Reset).once());
+    let home = Home::new();
+    let mut seen = Seen::default();
+    let mount = seen.run(
+        "mount",
+        home.command()
+            .args(["mount", "--api-url", &fake.api_url()])
+            .arg(home.at("mnt"))
+            .env("FICHIERFS_API_KEY", KEY),
+    );
+    assert!(mount.status.success(), "{mount:?}");
+    assert_eq!(
+        fs::read(home.at("mnt/hello.txt")).unwrap(),
+        b"Hello world\n"
+    );
+    let status = seen.run(
+        "status",
+        home.command()
+            .args(["status", "--json"])
+            .arg(home.at("mnt")),
+    );
+    let document: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let pid = &document["mounts"][0]["status"]["mount"]["pid"];
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    for name in ["cmdline", "environ"] {
+        let bytes = fs::read(process.join(name)).unwrap();
+        assert!(!bytes.is_empty());
+        seen.add(format!("{name} of the mount's process"), bytes);
+    }
+    // A change of key in mid-session: the refusal is told without either.
+    fake.account().change_key("another-key");
+    for (what, arguments) in [
+        ("status page", vec!["status"]),
+        ("account", vec!["account"]),
+        ("refresh", vec!["refresh"]),
+        ("umount", vec!["umount"]),
+    ] {
+        let mut command = home.command();
+        command.args(&arguments);
+        if what != "account" {
+            command.arg(home.at("mnt"));
+        }
+        // The other outcomes are other tests' business; what is said is ours.
+        seen.run(what, &mut command);
+    }
+    eventually("the mount is gone", || !is_mounted(&home.at("mnt")));
+    let login = |key: &str| {
+        let file = home.at("typed");
+        fs::write(&file, key).unwrap();
+        let input = fs::File::open(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+        let mut command = home.command();
+        command.args(["login", "--account", "other", "--api-url", &fake.api_url()]);
+        command.stdin(input);
+        command
+    };
+    let refused = seen.run("a login that is refused", &mut login(WRONG_KEY));
+    assert!(!refused.status.success());
+    fake.account().change_key(KEY);
+    let kept = seen.run("a login", &mut login(KEY));
+    assert!(kept.status.success(), "{kept:?}");
+    // This is where it was put, and the only place.
+    let stored = home.at("config/fichierfs/keys/other");
+    assert_eq!(fs::read_to_string(&stored).unwrap().trim(), KEY);
+    fs::remove_file(&stored).unwrap();
+
+    seen.files(&home.at(""));
+    let log = home.at("state/fichierfs/default/log").display().to_string();
+    let log = seen.0.iter().find(|(what, _)| *what == log).unwrap();
+    let log = String::from_utf8_lossy(&log.1);
+    assert!(
+        log.contains("TRACE") || log.contains("DEBUG"),
+        "the log tells too little to be a proof"
+    );
+    assert_eq!(seen.leaks(), [""; 0]);
+}
+
+/// A mount that was started in the foreground shows it to nobody else either.
+#[test]
+fn a_mount_in_the_foreground_keeps_the_key_to_itself() {
+    if !can_mount() {
+        return;
+    }
+    let fake = Fake::builder().key(KEY).start().unwrap();
+    let mut mount = Mount::with(&fake, None, &["-vv"]);
+    harness::names(&mount.dir()).unwrap();
+    mount.signal("USR1");
+    eventually("the figures are in the log", || {
+        mount.log().contains("reading: ")
+    });
+    let mut seen = Seen::default();
+    let cmdline = fs::read(format!("/proc/{}/cmdline", mount.pid())).unwrap();
+    seen.add("cmdline", cmdline);
+    mount.umount();
+    seen.add("log", mount.log());
+    assert_eq!(seen.leaks(), [""; 0]);
+}
