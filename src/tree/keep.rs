@@ -105,9 +105,13 @@ impl Tree {
         let line = lock(&self.inner.folders).line_of(folder);
         let number = |key, taken: &dyn Fn(Ino) -> bool| {
             if let NodeKey::Folder(id) = key {
-                // A listing taken in later showed it elsewhere.
-                let parent = lock(&self.inner.folders).get(id)?.parent;
-                if parent != Some(folder) || line.contains(&id) {
+                let mut folders = lock(&self.inner.folders);
+                if folders.get(id).is_none() {
+                    // What was remembered of it is damaged; its name is not.
+                    folders.state(id).parent = Some(folder);
+                }
+                // A listing taken in later may have shown it elsewhere.
+                if folders.state(id).parent != Some(folder) || line.contains(&id) {
                     return None;
                 }
             }

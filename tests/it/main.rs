@@ -8,4 +8,5 @@ mod cli;
 mod common;
 mod read;
 mod read_trouble;
+mod store;
 mod tree;

@@ -270,7 +270,7 @@ fn a_damaged_listing_counts_as_none_and_the_others_stay() {
 }
 
 #[test]
-fn a_cache_beyond_use_is_made_anew_and_the_account_is_still_known() {
+fn a_cache_beyond_use_is_made_anew() {
     let dir = folder();
     let path = dir.path().join("cache.redb");
     let ruins: [&dyn Fn(); 4] = [
