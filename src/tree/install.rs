@@ -1,8 +1,10 @@
 //! What an answer of the service changes: the listing, the inodes the kernel holds, the folders'
 //! places and dates, and what the kernel must be told.
 //!
-//! Answers are taken in one after the other, so that the checks of one see all that others brought.
-//! An id seen in two folders belongs to the one listed last. Lock order: `installing`, then either `folders` or the inodes, never both of these.
+//! Answers are taken in one after the other, so that the checks of one see all that others brought, on
+//! the blocking pool: what was known may have to be read, and numbers that duplicates are given are on
+//! disk before anyone sees them. An id seen in two folders belongs to the one listed last.
+//! Lock order: `installing`, then either `folders` or the inodes, never both of these.
 use super::change::Change;
 use super::fetch::Answer;
 use super::folders::FolderState;
@@ -19,24 +21,29 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 impl Tree {
-    /// Takes an answer in; returns what is shown from now on.
+    /// Takes an answer in; returns what is shown from now on. What is not hot stays out of a memory
+    /// that is nearly full when the store keeps it.
     pub(super) fn install(
         &self,
         folder: FolderId,
         answer: Answer,
         old: Option<Arc<Listing>>,
+        is_hot: bool,
     ) -> Arc<Listing> {
         let mut places = lock(&self.inner.installing);
         let ino = self.ino_of(folder);
-        // What is in memory lacks what was seen elsewhere meanwhile.
+        // What is in memory, and what is kept, lacks what was seen elsewhere meanwhile.
         let in_memory = self.inner.cache.get(folder);
-        let old = in_memory.or_else(|| old.map(|old| self.still_here(old, &places)));
-        let (line, numbering) = {
+        let is_hot = is_hot || in_memory.is_some();
+        let old = in_memory
+            .or_else(|| self.recall_now(folder))
+            .or(old)
+            .map(|old| self.still_here(old, &places));
+        let (line, former) = {
             let folders = lock(&self.inner.folders);
-            let state = folders.get(folder);
             let mut line = folders.line_of(folder);
             line.extend(&self.inner.settings.root.above);
-            (line, state.and_then(|state| state.numbering.clone()))
+            (line, folders.numbering(folder))
         };
         let (said, is_complete, kept) = kept_of(answer, old.as_deref());
         if !is_complete {
@@ -46,7 +53,7 @@ impl Tree {
         let around = Surroundings {
             ino,
             number: &number,
-            numbering: &numbering.unwrap_or_default(),
+            numbering: &former,
             fetched: self.inner.clock.now(),
             kept: &kept,
             is_complete,
@@ -54,10 +61,18 @@ impl Tree {
         let (listing, numbering) = Listing::build(&said, &around);
         let listing = Arc::new(listing);
         let changes = old.as_deref().map(|old| diff(old, &listing));
+        if numbering != *former
+            && let Some(store) = &self.inner.store
+        {
+            store.put_numbering(folder, &numbering);
+        }
         self.take_over(folder, &listing, changes.as_deref(), &mut places);
         let noted = self.note(folder, &listing, changes.as_deref(), numbering);
 
-        self.inner.cache.insert(Arc::clone(&listing));
+        self.keep(&listing, changes.as_deref());
+        if is_hot || self.inner.store.is_none() || !self.inner.cache.is_full() {
+            self.inner.cache.insert(Arc::clone(&listing));
+        }
         self.inner.inodes.refresh(&noted.nodes);
         for change in changes.iter().flatten() {
             if let EntryChange::Removed(node) = change {
@@ -71,6 +86,10 @@ impl Tree {
 
     /// Shows a listing again that fell out of memory.
     pub(super) fn show_again(&self, listing: Arc<Listing>) {
+        if self.inner.store.is_some() {
+            // It is kept there, and comes back without what was seen elsewhere.
+            return;
+        }
         let places = lock(&self.inner.installing);
         if self.inner.cache.get(listing.folder()).is_none() {
             self.inner.cache.insert(self.still_here(listing, &places));
@@ -78,8 +97,12 @@ impl Tree {
     }
 
     /// A listing that fell out of memory, without what was seen elsewhere since.
-    fn still_here(&self, listing: Arc<Listing>, places: &Places) -> Arc<Listing> {
+    pub(super) fn still_here(&self, listing: Arc<Listing>, places: &Places) -> Arc<Listing> {
         let is_elsewhere = |node: &Node| {
+            if let NodeKey::Folder(id) = node.key() {
+                let parent = lock(&self.inner.folders).get(id).and_then(|it| it.parent);
+                return parent.is_some_and(|parent| parent != listing.folder());
+            }
             let other = places.of(node.ino).filter(|it| *it != listing.folder());
             other.is_some_and(|other| shows(self.inner.cache.get(other).as_deref(), node))
         };
@@ -133,7 +156,8 @@ impl Tree {
         let mut losses: HashMap<FolderId, HashSet<Ino>> = HashMap::new();
         {
             let folders = lock(&self.inner.folders);
-            for node in &came {
+            // All, because a file may have been swept out while its listing was not in memory.
+            for node in listing.entries() {
                 let before = match node.key() {
                     NodeKey::Folder(id) => folders
                         .get(id)
@@ -148,7 +172,7 @@ impl Tree {
         }
         places.sweep(|ino, folder| {
             let known = self.inner.cache.get(folder);
-            known.is_some_and(|known| known.at(ino).is_some())
+            known.is_some_and(|known| known.find(ino).is_some())
         });
         for (loser, lost) in losses {
             if let Some(known) = self.inner.cache.get(loser) {
@@ -185,7 +209,9 @@ impl Tree {
             state.changed
         };
         let ino = known.ino();
-        self.inner.cache.insert(Arc::new(shrunk));
+        let shrunk = Arc::new(shrunk);
+        self.keep(&shrunk, None);
+        self.inner.cache.insert(shrunk);
         if let Some(own) = self.inner.inodes.get(ino) {
             self.inner.inodes.refresh([&with_change(&own, changed)]);
         }
@@ -243,13 +269,14 @@ impl Tree {
         let before = state.changed;
         let relisted_blindly = state.listed && changes.is_none();
         state.changed = moved_on(state, listing.newest(), changes, noticed);
-        state.numbering = (!numbering.is_empty()).then(|| Arc::new(numbering));
         state.listed = true;
         state.entries = u32::try_from(listing.entries().len()).unwrap_or(u32::MAX);
+        let changed = state.changed.filter(|_| state.changed != before);
+        folders.number(folder, numbering);
         Noted {
             nodes,
             unlisted,
-            changed: state.changed.filter(|_| state.changed != before),
+            changed,
             relisted_blindly,
         }
     }
@@ -289,13 +316,17 @@ impl Tree {
     pub(super) fn vanished(&self, folder: FolderId) {
         self.inner.cache.remove(folder);
         self.forget_large(folder);
+        if let Some(store) = &self.inner.store {
+            store.remove(folder);
+        }
         if let Some(node) = self.inner.inodes.get(self.ino_of(folder)) {
             self.inner.inodes.mark_gone(&node);
         }
         // What is below it is out of reach from now on.
-        let parent = lock(&self.inner.folders)
-            .seen(folder)
-            .and_then(|state| state.parent.take());
+        let parent = lock(&self.inner.folders).seen(folder).and_then(|state| {
+            state.kept = None;
+            state.parent.take()
+        });
         if let Some(parent) = parent
             && let Some(known) = self.inner.cache.get(parent)
         {
@@ -321,7 +352,7 @@ fn kept_of(answer: Answer, old: Option<&Listing>) -> (FolderListing, bool, Vec<A
 
 /// Whether `listing` shows `node`.
 fn shows(listing: Option<&Listing>, node: &Node) -> bool {
-    let shown = listing.and_then(|listing| listing.at(node.ino));
+    let shown = listing.and_then(|listing| listing.find(node.ino));
     shown.is_some_and(|shown| shown.key() == node.key())
 }
 

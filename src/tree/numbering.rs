@@ -49,6 +49,17 @@ impl Numbering {
         numbered.map_or(&node.name, |(name, _)| name).to_os_string()
     }
 
+    /// The numbers given, with whom and the name they belong to.
+    pub(super) fn given(&self) -> impl Iterator<Item = (NodeKey, &OsStr, u32)> {
+        let given = self.given.iter();
+        given.map(|(key, (name, number))| (*key, &**name, *number))
+    }
+
+    /// Notes a number that was given in an earlier life.
+    pub(super) fn give(&mut self, key: NodeKey, name: &OsStr, number: u32) {
+        self.given.insert(key, (name.into(), number));
+    }
+
     /// Makes the candidates' names distinct, and returns the numbers to remember: those of the
     /// candidates, and also those of absent entries when the candidates are not all (`complete` false).
     pub(super) fn assign(&self, candidates: &mut [Candidate], complete: bool) -> Self {
