@@ -47,6 +47,8 @@ pub(super) struct Watch {
     pub(super) clock: Clock,
     /// What is shown as root.
     pub(super) root: AccountPath,
+    /// The root was looked for a moment ago.
+    pub(super) is_root_new: bool,
     pub(super) health: Arc<AccountHealth>,
 }
 
@@ -77,7 +79,9 @@ impl Watch {
             }
             self.clock.sleep(waits.next_wait()).await;
         }
-        self.check_root().await;
+        if !self.is_root_new {
+            self.check_root().await;
+        }
     }
 
     /// The address may have changed since.

@@ -97,22 +97,33 @@ impl Attached {
 
     /// Whether it is still there, in our view of the tree.
     pub fn is_there(&self) -> io::Result<bool> {
+        Ok(self.place()?.is_some())
+    }
+
+    /// Where it is now, if it is there and uppermost: a folder above it may have been renamed.
+    fn place(&self) -> io::Result<Option<PathBuf>> {
         // The kernel gives numbers of mounts and devices away again at once. Only while our
         // connection stands do they certainly mean our mount, so that is asked first.
         if !self.is_connected() {
-            return Ok(false);
+            return Ok(None);
         }
-        let top = mountinfo::top_at(self.mountpoint())?;
-        Ok(top.is_some_and(|top| top.device == self.entry.device && top.is_ours()))
+        let table = mountinfo::table()?;
+        let is_mine = |it: &&Entry| it.id == self.entry.id && it.device == self.entry.device;
+        let Some(mine) = table.iter().find(is_mine) else {
+            return Ok(None);
+        };
+        let top = mountinfo::top_at(&mine.mountpoint)?;
+        let is_top = top.is_some_and(|top| top.id == mine.id);
+        Ok(is_top.then(|| mine.mountpoint.clone()))
     }
 
     /// Takes it out of the tree of files at once; programs that still use it keep it until they
     /// let go. Does nothing when it is gone already or another mount covers it.
     pub fn detach(&self) -> Result<(), MountError> {
-        if !self.is_there()? {
-            return Ok(());
+        match self.place()? {
+            Some(mountpoint) => unmount(&mountpoint, Way::Lazy),
+            None => Ok(()),
         }
-        unmount(self.mountpoint(), Way::Lazy)
     }
 
     /// Whether the kernel still holds the file system behind our descriptor.

@@ -10,7 +10,7 @@ use super::background::Ready;
 use super::kernel::{self, Attached};
 use super::signals::{Signal, Signals};
 use crate::api::scheduler::{BudgetError, BudgetFile, Fingerprint, Scheduler};
-use crate::api::{self, Ask, Client, ErrorKind, Priority, Requester};
+use crate::api::{self, Ask, Client, ErrorKind, Priority, Reached, Requester};
 use crate::config;
 use crate::control::{self, Pong};
 use crate::fs::{Fs, FsSettings, Ownership, Session};
@@ -78,15 +78,14 @@ async fn serve(
     let store = Store::open(&config.account.own_state_dir(), fingerprint, clock)?;
     let known = known_root(&config, &store);
     let is_known = known.is_some();
-    let root = if let Some(root) = known {
-        root
+    let Parts { tree, reader } = if let Some(root) = known {
+        parts(&config, &client, clock, &runtime, root, store.clone())?
     } else {
         tokio::select! {
-            root = first_answers(&config, &client, &store, clock) => root?,
+            parts = first_answers(&config, &client, clock, &runtime, store.clone()) => parts?,
             _ = signals.next() => bail!("ended before the account had answered"),
         }
     };
-    let Parts { tree, reader } = parts(&config, &client, clock, &runtime, root, store.clone())?;
     let health = Arc::new(AccountHealth::default());
     let attached = attach(&config)?;
     // From here on every way out takes the mount along.
@@ -111,18 +110,18 @@ async fn serve(
         reader: reader.clone(),
     };
     listen(&config, &attached, &client, shown, &health, clock);
+    tree.start();
     ready.now()?;
-    if is_known {
-        let watch = Watch {
-            client: client.clone(),
-            tree: tree.clone(),
-            store,
-            clock,
-            root: config.root.clone(),
-            health: Arc::clone(&health),
-        };
-        runtime.spawn(watch.run());
-    }
+    let watch = Watch {
+        client: client.clone(),
+        tree: tree.clone(),
+        store,
+        clock,
+        root: config.root.clone(),
+        is_root_new: !is_known,
+        health: Arc::clone(&health),
+    };
+    runtime.spawn(watch.run());
     log::info!(
         "mounted account {} at {}",
         config.account.name,
@@ -135,6 +134,7 @@ async fn serve(
             signal = signals.next() => match signal {
                 Signal::Stop => {
                     ready.stopping();
+                    tree.stop();
                     break end(&attached, &mut session, &mut signals, clock).await;
                 }
                 Signal::StopNow => break Ok(()),
@@ -144,6 +144,7 @@ async fn serve(
         }
     };
     drop(mounted);
+    tree.stop();
     if tokio::time::timeout(LAST_WRITES, tree.flush())
         .await
         .is_err()
@@ -173,10 +174,7 @@ fn connect(config: &config::Mount, clock: Clock) -> anyhow::Result<Client> {
     let fingerprint = Fingerprint::of(&config.key.key);
     let budget =
         BudgetFile::open(&account.budget_dir(), &fingerprint).map_err(|error| match error {
-            BudgetError::Held(held) => anyhow!(
-                "the account is in use by {held}; it may be mounted already: look at `findmnt -t \
-             fuse.fichierfs`, end that mount with `fichierfs umount`"
-            ),
+            held @ BudgetError::Held(_) => anyhow!(held),
             other @ BudgetError::Io { .. } => {
                 anyhow!(other).context("cannot keep the account's call budget")
             }
@@ -208,9 +206,10 @@ fn known_root(config: &config::Mount, store: &Store) -> Option<RootFolder> {
 async fn first_answers(
     config: &config::Mount,
     client: &Client,
-    store: &Store,
     clock: Clock,
-) -> anyhow::Result<RootFolder> {
+    runtime: &runtime::Handle,
+    store: Store,
+) -> anyhow::Result<Parts> {
     let ask = |span| {
         Ask::new(
             Priority::Wanted,
@@ -221,22 +220,37 @@ async fn first_answers(
     let info = match client.user_info(&ask(FIRST_ANSWERS)).await {
         Err(error) if error.kind == ErrorKind::Flood => {
             log::warn!("{error}; waiting for it");
-            client.user_info(&ask(AFTER_SILENCE)).await?.value
+            Some(client.user_info(&ask(AFTER_SILENCE)).await?.value)
         }
-        other => other?.value,
+        // Another process asked a moment ago and died before it could keep the answer. The listing
+        // of the root tells as much as must be known.
+        Err(error) if error.kind == ErrorKind::Timeout && error.reached == Reached::NotSent => {
+            log::info!("{error}; going on without");
+            None
+        }
+        other => Some(other?.value),
     };
-    if !info.offer.is_paid() {
+    if let Some(info) = info.as_ref().filter(|info| !info.offer.is_paid()) {
         bail!(
             "the account {} is a free one; the service's API needs a paid one (Access, Premium or GOLD)",
             info.email
         );
     }
-    store.claim(&info.email)?;
+    store.claim(info.as_ref().map_or("", |info| &*info.email))?;
     let deadline = Deadline::within(clock, AFTER_SILENCE);
     let path = config.root.as_str();
     let root = resolve_root(client, Path::new(path), deadline).await?;
     store.keep_root(path, &root);
-    Ok(root)
+    let parts = parts(config, client, clock, runtime, root, store)?;
+    if info.is_none() {
+        // Nothing else says whether the key is good.
+        let caller = Caller {
+            requester: Requester::SELF,
+            deadline,
+        };
+        drop(parts.tree.children(Ino::ROOT, caller).ready().await?);
+    }
+    Ok(parts)
 }
 
 /// Makes the parts; no call is waited for.
@@ -259,13 +273,11 @@ fn parts(
     }
     // Asked for already: whoever looks first need not wait for it, and nobody waits here, since a
     // mount that comes back within 30 s may have to let that time pass first.
-    drop(tree.children(
-        Ino::ROOT,
-        Caller {
-            requester: Requester::SELF,
-            deadline: Deadline::within(clock, AFTER_SILENCE),
-        },
-    ));
+    let caller = Caller {
+        requester: Requester::SELF,
+        deadline: Deadline::within(clock, AFTER_SILENCE),
+    };
+    drop(tree.children(Ino::ROOT, caller));
     let reading = ReadSettings {
         memory: config.memory,
         disk: disk_cache(config, clock),

@@ -35,6 +35,7 @@ pub(super) fn folders_of(store: &Store, root: &RootFolder, clock: Clock) -> Fold
             state.changed = record.changed;
             state.listed = record.fetched.is_some();
             state.kept = record.fetched;
+            state.entries = record.entries;
             state.asked = record.fetched.and_then(|fetched| clock.happened(fetched));
         }
         // Taken away, so that no circle of damaged records is walked for ever.
@@ -73,6 +74,7 @@ impl Tree {
                 let record = FolderRecord {
                     parent: state.parent,
                     changed: state.changed,
+                    entries: state.entries,
                     fetched: state.kept,
                 };
                 records.push((folder, record));
@@ -89,8 +91,7 @@ impl Tree {
         let runtime = &self.inner.runtime;
         let recalled = runtime.spawn_blocking(move || {
             let listing = tree.recall_now(folder)?;
-            tree.inner.cache.insert(Arc::clone(&listing));
-            Some(listing)
+            Some(tree.show_again(listing))
         });
         recalled.await.ok().flatten()
     }
@@ -182,7 +183,7 @@ impl Tree {
         caller: Caller,
     ) -> Cached<Result<Option<Arc<Node>>, TreeError>> {
         let tree = self.clone();
-        let find = move |outcome: Outcome| match outcome?.find(ino) {
+        let find = move |outcome: Outcome| match outcome?.at(ino) {
             Some(node) => Ok(Some(tree.current(node))),
             None => Err(TreeError::Stale(ino)),
         };

@@ -47,6 +47,10 @@ pub(super) struct Surroundings<'a> {
     pub(super) numbering: &'a Numbering,
     /// When the answer came.
     pub(super) fetched: Moment,
+    /// Entries known before that stay although the answer lacks them.
+    pub(super) kept: &'a [Arc<Node>],
+    /// Whether that is all there is.
+    pub(super) is_complete: bool,
 }
 
 /// How an entry of a folder differs from before.
@@ -68,10 +72,9 @@ pub enum EntryChange {
 }
 
 impl Listing {
-    /// Builds a listing from an answer; also returns the numbers given to duplicates.
+    /// Builds a listing from an answer and what is kept of the one before; also returns the numbers given to duplicates.
     pub(super) fn build(answer: &FolderListing, around: &Surroundings<'_>) -> (Self, Numbering) {
-        let is_complete = !answer.is_cut();
-        let all = answer.folders.len() + answer.files.len();
+        let all = answer.folders.len() + answer.files.len() + around.kept.len();
         let mut seen = HashSet::with_capacity(all);
         let mut inos = HashSet::with_capacity(all);
         let mut has_refused = false;
@@ -96,7 +99,18 @@ impl Listing {
             candidates.push(entry.candidate());
             kinds.push((ino, entry.kind(&mut types)));
         }
-        let numbering = around.numbering.assign(&mut candidates, is_complete);
+        for node in around.kept {
+            let key = node.key();
+            if seen.insert(key) && inos.insert(node.ino) {
+                candidates.push(Candidate {
+                    key,
+                    name: around.numbering.true_name(node),
+                    since: node.created(),
+                });
+                kinds.push((node.ino, node.kind.clone()));
+            }
+        }
+        let numbering = around.numbering.assign(&mut candidates, around.is_complete);
 
         let nodes = candidates
             .into_iter()
@@ -109,7 +123,7 @@ impl Listing {
             });
         let mut listing = Self::of(answer.folder, around.ino, nodes, around.fetched);
         listing.modified = listing.modified.max(answer.created);
-        listing.is_complete = is_complete;
+        listing.is_complete = around.is_complete;
         listing.has_refused = has_refused;
         (listing, numbering)
     }
@@ -144,19 +158,35 @@ impl Listing {
     fn of(folder: FolderId, ino: Ino, nodes: impl Iterator<Item = Node>, fetched: Moment) -> Self {
         let mut entries: Box<[Arc<Node>]> = nodes.map(Arc::new).collect();
         entries.sort_unstable_by_key(|node| node.ino);
-        let mut by_name: Box<[u32]> =
-            (0..u32::try_from(entries.len()).unwrap_or(u32::MAX)).collect();
-        by_name.sort_unstable_by(|a, b| name_at(&entries, *a).cmp(name_at(&entries, *b)));
         Self {
             folder,
             ino,
             modified: entries.iter().filter_map(|node| node.created()).max(),
+            by_name: by_name(&entries),
             entries,
-            by_name,
             fetched,
             is_complete: true,
             has_refused: false,
         }
+    }
+
+    /// The same without some of its entries, which were seen elsewhere since; it is to be looked at
+    /// again soon.
+    pub(super) fn without(&self, gone: impl Fn(&Node) -> bool) -> Self {
+        let entries = self.entries.iter().filter(|node| !gone(node));
+        let entries: Box<[Arc<Node>]> = entries.cloned().collect();
+        Self {
+            by_name: by_name(&entries),
+            entries,
+            has_refused: true,
+            ..*self
+        }
+    }
+
+    /// The entry with this inode number.
+    pub(super) fn at(&self, ino: Ino) -> Option<&Arc<Node>> {
+        let at = self.entries.binary_search_by_key(&ino, |node| node.ino);
+        at.ok().map(|at| &self.entries[at])
     }
 
     /// The folder listed.
@@ -181,12 +211,6 @@ impl Listing {
             .entries
             .partition_point(|node| node.ino.get() <= cookie);
         &self.entries[start..]
-    }
-
-    /// The entry with an inode number.
-    pub(super) fn find(&self, ino: Ino) -> Option<&Arc<Node>> {
-        let at = self.entries.binary_search_by_key(&ino, |node| node.ino);
-        at.ok().map(|at| &self.entries[at])
     }
 
     /// The entry called `name`.
@@ -255,6 +279,13 @@ pub fn diff(old: &Listing, new: &Listing) -> Vec<EntryChange> {
             }
         }
     }
+}
+
+/// Positions sorted by name.
+fn by_name(entries: &[Arc<Node>]) -> Box<[u32]> {
+    let mut by_name: Box<[u32]> = (0..u32::try_from(entries.len()).unwrap_or(u32::MAX)).collect();
+    by_name.sort_unstable_by(|a, b| name_at(entries, *a).cmp(name_at(entries, *b)));
+    by_name
 }
 
 fn name_at(entries: &[Arc<Node>], at: u32) -> &OsStr {

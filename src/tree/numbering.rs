@@ -11,7 +11,7 @@
 //!
 //! Pure: what must be remembered is a [`Numbering`] that goes from one listing of a folder to the next.
 use super::names;
-use super::node::NodeKey;
+use super::node::{Node, NodeKey};
 use crate::api::UnixSeconds;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -52,6 +52,12 @@ impl Numbering {
     /// Notes a number that was given in an earlier life.
     pub(super) fn give(&mut self, key: NodeKey, name: &OsStr, number: u32) {
         self.given.insert(key, (name.into(), number));
+    }
+
+    /// The name of a node before it got a number.
+    pub(super) fn true_name(&self, node: &Node) -> OsString {
+        let numbered = self.given.get(&node.key());
+        numbered.map_or(&node.name, |(name, _)| name).to_os_string()
     }
 
     /// Makes the candidates' names distinct, and returns the numbers to remember: those of the

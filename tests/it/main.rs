@@ -6,7 +6,10 @@
 mod api;
 mod cli;
 mod common;
+mod crawl;
+mod large;
 mod read;
 mod read_trouble;
 mod store;
 mod tree;
+mod views;

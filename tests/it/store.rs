@@ -178,7 +178,7 @@ async fn a_restart_shows_everything_as_it_was_without_a_call() {
     place.fake.faults().add(Fault::on("*", FaultKind::Reset));
     for _ in 0..2 {
         let life = place.mount();
-        assert_eq!(life.tree.snapshot().folders_seen, 4);
+        assert_eq!(life.tree.snapshot().folders, 4);
         assert_eq!(life.everything().await, before);
         assert_eq!(life.tree.node(Ino::ROOT).unwrap().modified(), changed);
         let album = life.walk("photos/2024").await;

@@ -88,7 +88,7 @@ impl Store {
     /// Opens the stores of the account whose key has the fingerprint `key`, in the folder `dir`, which
     /// must exist. Blocks for the disk.
     pub fn open(dir: &Path, key: Fingerprint, clock: Clock) -> Result<Self, StoreError> {
-        let primary = PrimaryStore::open(dir.join("primary.redb"), clock)?;
+        let primary = PrimaryStore::open(&dir.join("primary.redb"), clock)?;
         let cache = CacheStore::open(dir.join("cache.redb"))?;
         let writer = Writer::start(cache).map_err(|source| StoreError::Io {
             path: dir.to_owned(),

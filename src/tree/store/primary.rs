@@ -28,7 +28,7 @@ use redb::{
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Format of everything below. A change that older versions cannot read raises it and comes with a
 /// step in [`prepare`] that brings older stores up to it; it is never a reason to lose anything.
@@ -69,13 +69,13 @@ pub(in crate::tree) struct Primary {
 
 impl PrimaryStore {
     /// Opens the store at `path`, or makes one. What is damaged is set aside.
-    pub(super) fn open(path: PathBuf, clock: Clock) -> Result<Self, StoreError> {
+    pub(super) fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
         let now = millis(clock.unix());
-        let opened = Shelf::open(path.clone(), MEMORY).and_then(|shelf| {
+        let opened = Shelf::open(path.to_owned(), MEMORY).and_then(|shelf| {
             let found = shelf.read(format_of)?;
             if let Some(found) = found.filter(|found| *found > FORMAT) {
                 return Err(StoreError::Newer {
-                    path: path.clone(),
+                    path: path.to_owned(),
                     found,
                     known: FORMAT,
                 });
@@ -92,18 +92,18 @@ impl PrimaryStore {
                     path.display(),
                     aside.display()
                 );
-                remove(&path, Some(&aside)).map_err(|source| StoreError::Io {
-                    path: path.clone(),
+                remove(path, Some(&aside)).map_err(|source| StoreError::Io {
+                    path: path.to_owned(),
                     source,
                 })?;
-                let shelf = Shelf::open(path.clone(), MEMORY)?;
+                let shelf = Shelf::open(path.to_owned(), MEMORY)?;
                 let damaged = shelf.write(|to| prepare(to, now))?;
                 (shelf, damaged)
             }
             other => other?,
         };
         Ok(Self {
-            damaged: damaged + files_aside(&path),
+            damaged: damaged + files_aside(path),
             shelf,
         })
     }

@@ -59,6 +59,8 @@ pub(in crate::tree) struct FolderRecord {
     pub(in crate::tree) parent: Option<FolderId>,
     /// When its entries last changed.
     pub(in crate::tree) changed: Option<UnixSeconds>,
+    /// How many entries its last listing had.
+    pub(in crate::tree) entries: u32,
     /// When its listing that is kept was asked for, since 1970; `None` when none is kept.
     pub(in crate::tree) fetched: Option<Duration>,
 }
@@ -222,6 +224,7 @@ pub(super) fn folder(id: FolderId, record: &FolderRecord) -> Vec<u8> {
     let mut out = Writer::with_room(40);
     out.number(record.parent.map_or(0, |parent| parent.0.saturating_add(1)));
     out.number(record.fetched.map_or(0, millis));
+    out.number(record.entries.into());
     if let Some(changed) = record.changed {
         out.signed(changed);
     }
@@ -235,10 +238,12 @@ pub(super) fn read_folder_record(id: FolderId, record: &[u8]) -> Option<FolderRe
     let fetched = Some(from.number()?)
         .filter(|fetched| *fetched > 0)
         .map(Duration::from_millis);
+    let entries = u32::try_from(from.number()?).ok()?;
     let changed = optional(!from.is_at_end(), || from.signed())?;
     Some(FolderRecord {
         parent,
         changed,
+        entries,
         fetched,
     })
 }

@@ -57,6 +57,8 @@ fn build(answer: &FolderListing, fetched: Moment) -> Arc<Listing> {
         number: &|key, taken| Ino::of(key).filter(|ino| !taken(*ino)),
         numbering: &Numbering::default(),
         fetched,
+        kept: &[],
+        is_complete: !answer.is_cut(),
     };
     Arc::new(Listing::build(answer, &around).0)
 }
@@ -70,6 +72,7 @@ fn put(store: &Store, listing: &Arc<Listing>) {
     let record = FolderRecord {
         parent: Some(FolderId(0)),
         changed: Some(-3),
+        entries: 1,
         fetched: Some(store.inner.clock.unix_at(listing.fetched())),
     };
     store.put(listing, [(listing.folder(), record)]);

@@ -14,6 +14,7 @@ mod account;
 mod admin;
 mod body;
 mod calls;
+pub mod check;
 mod clock;
 mod config;
 pub mod content;

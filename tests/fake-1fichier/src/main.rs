@@ -3,10 +3,12 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
-use fake_1fichier::{Config, Fake, Fault, Profile, SWITCHES};
+use fake_1fichier::{Config, Fake, Fault, Profile, SWITCHES, check};
 
 /// A stricter stand-in for the 1fichier.com service.
 #[derive(Debug, Parser)]
@@ -22,6 +24,39 @@ enum Command {
     Serve(Box<Serve>),
     /// Lists the switches of --switch with their defaults.
     Switches,
+    /// Reads a mounted --synthetic file at random places, compares every byte, and prints a report as JSON. Fails
+    /// when a byte is wrong, a read is short, or more reads fail than may.
+    Check(Check),
+}
+
+#[derive(Debug, Args)]
+struct Check {
+    /// The file, at the mountpoint.
+    file: PathBuf,
+    /// Seed its bytes are computed from.
+    #[arg(long)]
+    seed: u64,
+    /// Reads in all.
+    #[arg(long, default_value_t = 1000)]
+    reads: u64,
+    /// Threads that read at the same time, each with a handle of its own.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    readers: u64,
+    /// Smallest read; may end in k, M or G (powers of 1000).
+    #[arg(long, value_name = "SIZE", default_value = "1", value_parser = size)]
+    least: u64,
+    /// Largest read.
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = size)]
+    most: u64,
+    /// Pause of each reader between two reads, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pause: u64,
+    /// Seed of the places.
+    #[arg(long, default_value_t = 1)]
+    places: u64,
+    /// Share of the reads that may fail, 0 to 1.
+    #[arg(long, default_value_t = 0.0)]
+    may_fail: f64,
 }
 
 #[derive(Debug, Args)]
@@ -73,12 +108,37 @@ struct Serve {
     ready_file: Option<PathBuf>,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     match Cli::parse().command {
-        Command::Serve(options) => serve(&options),
-        Command::Switches => list_switches(),
+        Command::Serve(options) => serve(&options).map(|()| ExitCode::SUCCESS),
+        Command::Switches => list_switches().map(|()| ExitCode::SUCCESS),
+        Command::Check(options) => compare(&options),
     }
+}
+
+fn compare(options: &Check) -> anyhow::Result<ExitCode> {
+    let plan = check::Plan {
+        seed: options.seed,
+        reads: options.reads,
+        readers: options.readers,
+        least: options.least,
+        most: options.most,
+        pause: Duration::from_millis(options.pause),
+        places: options.places,
+    };
+    let report = check::run(&options.file, &plan)
+        .with_context(|| format!("cannot check {}", options.file.display()))?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", serde_json::to_string(&report)?)?;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 reads")]
+    let failed = report.failures() as f64 > options.may_fail * report.reads as f64;
+    let good = report.wrong == 0 && report.short == 0 && !failed;
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn serve(options: &Serve) -> anyhow::Result<()> {
@@ -194,6 +254,11 @@ fn fill(fake: &Fake, options: &Serve) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A size on the command line.
+fn size(text: &str) -> Result<u64, String> {
+    bytes(text).ok_or_else(|| format!("{text:?} is no size such as 64k"))
 }
 
 /// A size such as `40G` in bytes.

@@ -148,8 +148,10 @@ fn beside_a_mount_of(home: &Home, state_dir: &str, answer: Answer, arguments: &[
         answer,
     };
     runtime.spawn(server.serve(Arc::new(mounted)));
-    // No key anywhere: only the mount can know.
-    home.run(arguments)
+    // No key anywhere: only the mount can know. And no state folder chosen but by the arguments.
+    let mut command = home.command();
+    command.env_remove("FICHIERFS_STATE_DIR").args(arguments);
+    Ended::of(command.output().unwrap())
 }
 
 #[test]

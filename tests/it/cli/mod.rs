@@ -63,6 +63,8 @@ impl Home {
             .env("XDG_STATE_HOME", self.at("state"))
             .env("XDG_CACHE_HOME", self.at("cache"))
             .env("XDG_RUNTIME_DIR", self.at("run"))
+            // Said in so many words, or a real mount of this machine would be asked as well.
+            .env("FICHIERFS_STATE_DIR", self.at("state/fichierfs"))
             .stdin(Stdio::null());
         command
     }
