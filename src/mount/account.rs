@@ -17,6 +17,10 @@ use std::time::Duration;
 /// How long one question may take, its wait for a turn included.
 const QUESTION: Duration = Duration::from_secs(90);
 
+/// How long an answer that an earlier process got stands in for one of our own (API reference 3): the key
+/// may have been replaced since.
+const ANSWER_STANDS: Duration = Duration::from_secs(6 * 60);
+
 /// Between two attempts, at first and at last: no one waits for the answer.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(10 * 60);
@@ -56,6 +60,7 @@ impl Watch {
     /// Asks until there is an answer.
     pub(super) async fn run(self) {
         let mut waits = Backoff::between(FIRST_WAIT, LONGEST_WAIT);
+        let started = self.clock.unix();
         loop {
             let deadline = Deadline::within(self.clock, QUESTION);
             let ask = Ask::new(Priority::Refresh, deadline, Requester::SELF);
@@ -70,7 +75,11 @@ impl Watch {
                         ));
                     }
                     self.note_owner(info.value.email).await;
-                    break;
+                    if info.at >= started {
+                        break;
+                    }
+                    self.clock.sleep(ANSWER_STANDS).await;
+                    continue;
                 }
                 Err(error) if error.is_temporary() => {
                     log::info!("the account was not reached ({error}); trying again later");
