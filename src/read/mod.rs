@@ -324,7 +324,8 @@ impl Shared {
                 Need::Present => {}
                 Need::OnDisk(part) => {
                     let loaded = self.store.load(file.id, file.size, part.clone()).await;
-                    Counters::add(&self.counters.from_disk, loaded.len() as u64);
+                    let bytes: usize = loaded.iter().map(Bytes::len).sum();
+                    Counters::add(&self.counters.from_disk, bytes as u64);
                     if loaded.is_empty() {
                         // The disk could not give what it had promised: the service will.
                         let rest = at..range.end;
@@ -332,7 +333,9 @@ impl Shared {
                         continue;
                     }
                     if part.start == at {
-                        at += kept.add(&loaded, range.end - at);
+                        for piece in &loaded {
+                            at += kept.add(piece, range.end - at);
+                        }
                     }
                 }
                 Need::Wait(told, _) => told.await.map_err(|_| ReadError::Shutdown)??,

@@ -4,6 +4,7 @@ use super::disk::DiskCache;
 use crate::api::FileId;
 use bytes::Bytes;
 use std::ops::Range;
+use tokio::sync::Semaphore;
 
 /// Bytes brought from disk to memory at once: a sequential reader then goes to the disk once per
 /// eight of the kernel's requests, a random one reads no more than a disk does for one anyway.
@@ -13,15 +14,24 @@ const LOAD: u64 = 1024 * 1024;
 /// unit could not be kept. It costs 3 ms at 25 MB/s.
 const UNIT: u64 = 64 * 1024;
 
+/// Loads under way at once. What they hold is not counted by the memory's budget yet: 4 MiB at most.
+const LOADS: usize = 4;
+
 /// The two places; see the module.
 pub(super) struct Store {
     pub(super) memory: Blocks,
     disk: Option<DiskCache>,
+    loads: Semaphore,
 }
 
 impl Store {
     pub(super) fn new(memory: Blocks, disk: Option<DiskCache>) -> Self {
-        Self { memory, disk }
+        let loads = Semaphore::new(LOADS);
+        Self {
+            memory,
+            disk,
+            loads,
+        }
     }
 
     /// The disk cache, if there is one.
@@ -73,18 +83,37 @@ impl Store {
         self.on_disk(file, at..at.saturating_add(LOAD).min(size))
     }
 
-    /// Brings `range` from disk to memory; returns what could be read, nothing when that failed.
-    pub(super) async fn load(&self, file: FileId, size: u64, range: Range<u64>) -> Bytes {
+    /// Brings `range` from disk to memory; returns the pieces that could be read, from its start on,
+    /// none when that failed.
+    pub(super) async fn load(&self, file: FileId, size: u64, range: Range<u64>) -> Vec<Bytes> {
         let Some(disk) = self.disk.clone() else {
-            return Bytes::new();
+            return Vec::new();
+        };
+        let Ok(_turn) = self.loads.acquire().await else {
+            return Vec::new();
         };
         let part = range.clone();
-        let read = tokio::task::spawn_blocking(move || disk.read(file, size, part)).await;
-        let Ok(Some(bytes)) = read else {
-            return Bytes::new();
+        let read = move || {
+            // Block by block, so that a block that is evicted gives its own bytes back.
+            let mut pieces = Vec::new();
+            let mut at = part.start;
+            while at < part.end {
+                let end = part.end.min((at / BLOCK + 1) * BLOCK);
+                let Some(piece) = disk.read(file, size, at..end) else {
+                    break;
+                };
+                pieces.push(piece);
+                at = end;
+            }
+            pieces
         };
-        self.memory.append(file, range.start, &bytes);
-        bytes
+        let pieces = tokio::task::spawn_blocking(read).await.unwrap_or_default();
+        let mut at = range.start;
+        for piece in &pieces {
+            self.memory.append(file, at, piece);
+            at += piece.len() as u64;
+        }
+        pieces
     }
 
     /// Takes in what a stream brought for `at`.
