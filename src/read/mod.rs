@@ -324,8 +324,7 @@ impl Shared {
                 Need::Present => {}
                 Need::OnDisk(part) => {
                     let loaded = self.store.load(file.id, file.size, part.clone()).await;
-                    let bytes: usize = loaded.iter().map(Bytes::len).sum();
-                    Counters::add(&self.counters.from_disk, bytes as u64);
+                    Counters::add(&self.counters.from_disk, loaded.len() as u64);
                     if loaded.is_empty() {
                         // The disk could not give what it had promised: the service will.
                         let rest = at..range.end;
@@ -333,9 +332,7 @@ impl Shared {
                         continue;
                     }
                     if part.start == at {
-                        for piece in &loaded {
-                            at += kept.add(piece, range.end - at);
-                        }
+                        at += kept.add(&loaded, range.end - at);
                     }
                 }
                 Need::Wait(told, _) => told.await.map_err(|_| ReadError::Shutdown)??,

@@ -10,12 +10,13 @@ use tokio::sync::Semaphore;
 /// eight of the kernel's requests, a random one reads no more than a disk does for one anyway.
 const LOAD: u64 = 1024 * 1024;
 
+/// Loads at a time. More does not make a disk faster, and each holds a thread and its bytes: two
+/// hundred readers would have two hundred of both.
+const LOADS: usize = 4;
+
 /// Bytes of the disk cache's unit: what begins within one is fetched from its beginning, or the
 /// unit could not be kept. It costs 3 ms at 25 MB/s.
 const UNIT: u64 = 64 * 1024;
-
-/// Loads under way at once. What they hold is not counted by the memory's budget yet: 4 MiB at most.
-const LOADS: usize = 4;
 
 /// The two places; see the module.
 pub(super) struct Store {
@@ -26,11 +27,10 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new(memory: Blocks, disk: Option<DiskCache>) -> Self {
-        let loads = Semaphore::new(LOADS);
         Self {
             memory,
             disk,
-            loads,
+            loads: Semaphore::new(LOADS),
         }
     }
 
@@ -78,42 +78,30 @@ impl Store {
         range.start..end
     }
 
-    /// The part of a file that is worth loading for a reader that lacks the byte at `at`.
-    pub(super) fn loadable(&self, file: FileId, size: u64, at: u64) -> Range<u64> {
-        self.on_disk(file, at..at.saturating_add(LOAD).min(size))
+    /// The part of `range` that is worth loading for a reader that lacks its first byte.
+    pub(super) fn loadable(&self, file: FileId, range: Range<u64>) -> Range<u64> {
+        let end = range.end.min(range.start.saturating_add(LOAD));
+        self.on_disk(file, range.start..end)
     }
 
-    /// Brings `range` from disk to memory; returns the pieces that could be read, from its start on,
-    /// none when that failed.
-    pub(super) async fn load(&self, file: FileId, size: u64, range: Range<u64>) -> Vec<Bytes> {
+    /// Brings `range` from disk to memory; returns what could be read, nothing when that failed.
+    pub(super) async fn load(&self, file: FileId, size: u64, range: Range<u64>) -> Bytes {
         let Some(disk) = self.disk.clone() else {
-            return Vec::new();
+            return Bytes::new();
         };
-        let Ok(_turn) = self.loads.acquire().await else {
-            return Vec::new();
-        };
+        // The semaphore is never closed; without a permit the load is merely not bounded.
+        let _turn = self.loads.acquire().await.ok();
         let part = range.clone();
-        let read = move || {
-            // Block by block, so that a block that is evicted gives its own bytes back.
-            let mut pieces = Vec::new();
-            let mut at = part.start;
-            while at < part.end {
-                let end = part.end.min((at / BLOCK + 1) * BLOCK);
-                let Some(piece) = disk.read(file, size, at..end) else {
-                    break;
-                };
-                pieces.push(piece);
-                at = end;
-            }
-            pieces
+        let read = tokio::task::spawn_blocking(move || disk.read(file, size, part)).await;
+        let Ok(Some(bytes)) = read else {
+            return Bytes::new();
         };
-        let pieces = tokio::task::spawn_blocking(read).await.unwrap_or_default();
-        let mut at = range.start;
-        for piece in &pieces {
-            self.memory.append(file, at, piece);
-            at += piece.len() as u64;
+        self.memory.append(file, range.start, &bytes);
+        // Or each of its blocks would keep all of it.
+        for block in range.start / BLOCK..range.end.div_ceil(BLOCK) {
+            self.memory.settle(file, block * BLOCK);
         }
-        pieces
+        bytes
     }
 
     /// Takes in what a stream brought for `at`.
