@@ -65,10 +65,18 @@ pub struct FolderListing {
 pub const LISTING_CAP: usize = 5_000;
 
 impl FolderListing {
-    /// Whether files are, or may be, missing: the cap was reached, or fewer came than were counted.
+    /// Whether files are, or may be, missing: fewer came than were counted, or the cap was reached.
+    /// Whether sub-folders count for the cap is not known (API reference 15.3), so they do here.
     pub fn is_cut(&self) -> bool {
         let got = self.files.len();
-        got >= LISTING_CAP || self.file_count.is_some_and(|count| count > got as u64)
+        got + self.folders.len() >= LISTING_CAP
+            || self.file_count.is_some_and(|count| count > got as u64)
+    }
+
+    /// Whether sub-folders may be missing: as many came as a listing holds. With more, the cap
+    /// evidently does not concern them.
+    pub fn are_folders_cut(&self) -> bool {
+        self.folders.len() == LISTING_CAP
     }
 }
 
@@ -79,6 +87,15 @@ pub struct FileListing {
     pub count: Option<u64>,
     /// Files in the order given.
     pub files: Vec<FileItem>,
+}
+
+impl FileListing {
+    /// Whether files of the span asked for are, or may be, missing: as many came as a listing of
+    /// `cap` entries holds, or fewer than were counted.
+    pub fn is_cut(&self, cap: usize) -> bool {
+        let got = self.files.len();
+        got >= cap || self.count.is_some_and(|count| count > got as u64)
+    }
 }
 
 /// A download link obtained with a token call (API reference 7.1). Whoever knows it can read the

@@ -65,10 +65,38 @@ pub fn report(name: &str, result: Result<ExitCode, Failure>) -> ExitCode {
 /// Tells a failure in one line, if that was not done.
 pub fn tell(name: &str, failure: &Failure) {
     if let Some(why) = &failure.why {
-        // An error text of some library may hold line breaks.
-        let chain = format!("{why:#}");
-        let words: Vec<&str> = chain.split_whitespace().collect();
         // Where there is no standard error, nobody can be told.
-        let _ = writeln!(io::stderr(), "{name}: {}", words.join(" "));
+        let _ = writeln!(io::stderr(), "{name}: {}", sentence(why));
+    }
+}
+
+/// An error and its causes in one line, nothing said twice: some errors name their cause themselves.
+pub fn sentence(why: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in why.chain() {
+        // An error text of some library may hold line breaks.
+        let text = cause.to_string();
+        let text: Vec<&str> = text.split_whitespace().collect();
+        let text = text.join(" ");
+        if said.is_empty() {
+            said = text;
+        } else if !said.contains(&text) {
+            said = format!("{said}: {text}");
+        }
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn causes_are_told_once_and_in_one_line() {
+        let plain = anyhow!("no\n  room").context("cannot write");
+        assert_eq!(sentence(&plain), "cannot write: no room");
+        let named = anyhow!("no room").context("cannot write: no room; make some");
+        assert_eq!(sentence(&named), "cannot write: no room; make some");
     }
 }

@@ -159,7 +159,7 @@ impl Request {
             Ok(Outcome::Ended(exit::USAGE)) => ExitCode::from(mount8::USAGE),
             Ok(Outcome::Ended(_)) => ExitCode::from(mount8::MOUNT),
             Ok(Outcome::Broken(why)) => failed(mount8::MOUNT, &why),
-            Err(why) => failed(mount8::SYSTEM, &format!("{why:#}")),
+            Err(why) => failed(mount8::SYSTEM, &exit::sentence(&why)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! `fichierfs mount`: checks everything that can be checked beforehand, then mounts, in the
 //! background unless told otherwise.
-use super::exit::Failure;
+use super::exit::{self, Failure};
 use crate::config::{self, MountOptions, Surroundings, Terms, key, mount_opts};
 use crate::logging::{self, Role, Verbosity};
 use crate::mount::background::{self, Outcome, Ready};
@@ -151,7 +151,7 @@ fn serve(args: Args, verbosity: Verbosity) -> Result<ExitCode, Failure> {
     if let (Err(err), Role::Background) = (&served, role) {
         // The terminal may have gone; the log remembers.
         logging::stop_relay();
-        log::error!("{err:#}");
+        log::error!("{}", exit::sentence(err));
     }
     Ok(served?)
 }

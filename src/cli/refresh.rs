@@ -2,7 +2,7 @@
 //! once.
 //!
 //! The service allows one listing of a folder in 30 s; what comes too soon waits, and says so.
-use super::exit::Failure;
+use super::exit::{self, Failure};
 use super::mounts;
 use crate::control::client::AskError;
 use crate::control::{Answer, Changed, Client, Refreshed, Request};
@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
             Ok(refreshed) => tell(&path, &refreshed)?,
             // One folder that fails, e.g. because it went meanwhile, must not hide the others.
             Err(err) if args.recursive => {
-                log::warn!("{err:#}");
+                log::warn!("{}", exit::sentence(&err));
                 failed += 1;
                 continue;
             }

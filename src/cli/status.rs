@@ -130,7 +130,7 @@ fn silence(entry: &Entry) -> String {
         Life::Silent => {
             format!("its process does not answer; run: fichierfs umount --lazy {place}")
         }
-        Life::Alive => "its process serves files but has no control socket; see its log".into(),
+        Life::Alive => "it serves files, but its process cannot be asked; see its log".into(),
     }
 }
 
@@ -195,9 +195,12 @@ fn names(tree: &TreeFigures) -> String {
         0 => String::new(),
         count => format!(", {count} being looked at again"),
     };
+    let folders = match tree.folders {
+        1 => "1 folder".to_owned(),
+        count => format!("{count} folders"),
+    };
     format!(
-        "{} folders, entries of {} in memory ({}){refreshing}",
-        tree.folders,
+        "{folders} known, the entries of {} in memory ({}){refreshing}",
         tree.listings,
         binary(tree.listing_bytes)
     )

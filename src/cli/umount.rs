@@ -6,12 +6,19 @@ use crate::mount::kernel::{self, MountError, Way};
 use crate::mount::mountinfo::{self, Entry};
 use crate::mount::users;
 use anyhow::{Context, anyhow, bail};
+use nix::poll::{PollFd, PollFlags};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long the process may take to end: what is still to be sent to the account goes first.
 const END_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// How long a process that has nothing left to do may take to go, in milliseconds: its last tasks are
+/// given a second.
+const LAST_MOMENT: u16 = 1_500;
 
 /// Arguments of `umount`.
 #[derive(Debug, clap::Args)]
@@ -34,10 +41,15 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     // Asked before: without its mount it is found no more.
-    let server = mounts::server_of(&entry);
+    let server = mounts::server_of(&entry).map(|(client, pong)| Server {
+        process: Pid::from_raw(client.pid())
+            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()),
+        pid: pong.pid,
+        client,
+    });
     kernel::unmount(&mountpoint, Way::Whole).map_err(|err| explain(err, &args.mountpoint))?;
-    if let Some((client, pong)) = server {
-        wait_for_end(pong.pid, client)?;
+    if let Some(server) = server {
+        server.wait_for_end()?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -55,18 +67,35 @@ fn ours(mountpoint: &Path) -> anyhow::Result<Entry> {
     }
 }
 
-fn wait_for_end(pid: u32, client: Client) -> anyhow::Result<()> {
-    // The process may have ended already: then there is nobody to ask, and nothing to wait for.
-    let Ok(end) = client.watch_end() else {
-        return Ok(());
-    };
-    if end.wait(END_LIMIT)? {
-        return Ok(());
+/// The process that serves a mount.
+struct Server {
+    client: Client,
+    pid: u32,
+    /// The process itself, where this kernel and container show it.
+    process: Option<OwnedFd>,
+}
+
+impl Server {
+    /// Waits until nothing is left to send, then for the process, which gives the account free.
+    fn wait_for_end(self) -> anyhow::Result<()> {
+        // The process may have ended already: then there is nobody to ask, and nothing to wait for.
+        let Ok(end) = self.client.watch_end() else {
+            return Ok(());
+        };
+        if !end.wait(END_LIMIT)? {
+            bail!(
+                "unmounted, but its process {} still has changes to send to the account; leave it \
+                 to finish",
+                self.pid
+            );
+        }
+        if let Some(process) = self.process {
+            let mut polled = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+            // It said that it is done: whether this takes long or fails, nothing is lost.
+            let _ = nix::poll::poll(&mut polled, LAST_MOMENT);
+        }
+        Ok(())
     }
-    bail!(
-        "unmounted, but its process {pid} still has changes to send to the account; leave it to \
-         finish"
-    );
 }
 
 /// What keeps the mount busy, and what to do about it.

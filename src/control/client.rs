@@ -15,6 +15,7 @@ const PING_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
+    pid: i32,
 }
 
 /// Why a mount could not be asked.
@@ -39,7 +40,13 @@ impl Client {
         let peer = getsockopt(&stream, PeerCredentials).ok()?;
         users.contains(&peer.uid()).then(|| Self {
             stream: BufReader::new(stream),
+            pid: peer.pid(),
         })
+    }
+
+    /// The process at the other end, as this process sees it; 0 when it does not.
+    pub fn pid(&self) -> i32 {
+        self.pid
     }
 
     /// Asks who serves the mount.

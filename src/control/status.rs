@@ -29,6 +29,10 @@ pub struct Status {
 pub struct TreeFigures {
     /// Folders known by name.
     pub folders: u64,
+    /// Those of them whose entries are known, or were.
+    pub folders_listed: u64,
+    /// Entries of those.
+    pub entries: u64,
     /// Folders whose entries are in memory.
     pub listings: u64,
     /// Bytes of memory they take, about.

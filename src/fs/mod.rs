@@ -287,13 +287,34 @@ impl Filesystem for Fs {
             // The listing is waited for here: an error of `opendir` is one people see, an error in
             // the middle of a listing is one that programs take for its end.
             let listing = self.tree.children(folder, self.caller(request));
+            let tree = self.tree.clone();
             self.when_ready(listing, move |listing| match listing {
-                Ok(_) => reply.opened(
-                    FileHandle(0),
-                    FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
-                ),
+                Ok(_) => {
+                    // Before the answer goes out: the program may close it at once.
+                    tree.opened(folder);
+                    reply.opened(
+                        FileHandle(0),
+                        FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
+                    );
+                }
                 Err(error) => reply.error(failure("opendir", ino.0, &error)),
             });
+        });
+    }
+
+    fn releasedir(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _handle: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        contained("releasedir", || {
+            if let Ok(folder) = ino_of(ino) {
+                self.tree.released(folder);
+            }
+            reply.ok();
         });
     }
 

@@ -121,7 +121,9 @@ fn number(count: usize) -> u64 {
 
 fn tree_figures(tree: &TreeSnapshot) -> TreeFigures {
     TreeFigures {
-        folders: number(tree.folders_seen),
+        folders: number(tree.folders),
+        folders_listed: number(tree.folders_listed),
+        entries: tree.entries,
         listings: tree.listings,
         listing_bytes: tree.listing_bytes,
         inodes: number(tree.inodes),

@@ -8,7 +8,7 @@ use super::background::Ready;
 use super::kernel::{self, Attached};
 use super::signals::{Signal, Signals};
 use crate::api::scheduler::{BudgetError, BudgetFile, Fingerprint, Scheduler};
-use crate::api::{self, Ask, Client, ErrorKind, Priority, Requester};
+use crate::api::{self, Ask, Client, ErrorKind, Priority, Reached, Requester};
 use crate::config;
 use crate::control::{self, Pong};
 use crate::fs::{Fs, FsSettings, Ownership, Session};
@@ -96,6 +96,7 @@ async fn serve(
         reader: reader.clone(),
     };
     listen(&config, &attached, &client, shown, clock);
+    tree.start();
     ready.now()?;
     log::info!(
         "mounted account {} at {}",
@@ -109,6 +110,7 @@ async fn serve(
             signal = signals.next() => match signal {
                 Signal::Stop => {
                     ready.stopping();
+                    tree.stop();
                     break end(&attached, &mut session, &mut signals, clock).await;
                 }
                 Signal::StopNow => break Ok(()),
@@ -118,6 +120,7 @@ async fn serve(
         }
     };
     drop(mounted);
+    tree.stop();
     if let Err(error) = client.scheduler().flush().await {
         log::warn!("the call budget could not be saved: {error}");
     }
@@ -139,10 +142,7 @@ fn connect(config: &config::Mount, clock: Clock) -> anyhow::Result<Client> {
     let fingerprint = Fingerprint::of(&config.key.key);
     let budget =
         BudgetFile::open(&account.budget_dir(), &fingerprint).map_err(|error| match error {
-            BudgetError::Held(held) => anyhow!(
-                "the account is in use by {held}; it may be mounted already: look at `findmnt -t \
-             fuse.fichierfs`, end that mount with `fichierfs umount`"
-            ),
+            held @ BudgetError::Held(_) => anyhow!(held),
             other @ BudgetError::Io { .. } => {
                 anyhow!(other).context("cannot keep the account's call budget")
             }
@@ -173,11 +173,17 @@ async fn first_answers(
     let info = match client.user_info(&ask(FIRST_ANSWERS)).await {
         Err(error) if error.kind == ErrorKind::Flood => {
             log::warn!("{error}; waiting for it");
-            client.user_info(&ask(AFTER_SILENCE)).await?.value
+            Some(client.user_info(&ask(AFTER_SILENCE)).await?.value)
         }
-        other => other?.value,
+        // Another process asked a moment ago and died before it could keep the answer. The listing
+        // of the root tells as much as must be known.
+        Err(error) if error.kind == ErrorKind::Timeout && error.reached == Reached::NotSent => {
+            log::info!("{error}; going on without");
+            None
+        }
+        other => Some(other?.value),
     };
-    if !info.offer.is_paid() {
+    if let Some(info) = info.as_ref().filter(|info| !info.offer.is_paid()) {
         bail!(
             "the account {} is a free one; the service's API needs a paid one (Access, Premium or GOLD)",
             info.email
@@ -191,16 +197,18 @@ async fn first_answers(
         ..TreeSettings::default()
     };
     let tree = Tree::new(client.clone(), clock, settings, runtime.clone());
-    tree.know_space(&info);
     // Asked for already: whoever looks first need not wait for it, and nobody waits here, since a
     // mount that comes back within 30 s may have to let that time pass first.
-    drop(tree.children(
-        Ino::ROOT,
-        Caller {
-            requester: Requester::SELF,
-            deadline,
-        },
-    ));
+    let caller = Caller {
+        requester: Requester::SELF,
+        deadline,
+    };
+    let listed = tree.children(Ino::ROOT, caller);
+    match &info {
+        Some(info) => tree.know_space(info),
+        // Nothing else says whether the key is good.
+        None => drop(listed.ready().await?),
+    }
     let reading = ReadSettings {
         memory: config.memory,
         disk: disk_cache(config, clock),

@@ -3,11 +3,12 @@
 use super::error::TreeError;
 use super::listing::Listing;
 use super::numbering::Numbering;
-use crate::api::{FolderId, UnixSeconds};
+use crate::api::{FolderId, Requester, UnixSeconds};
 use crate::util::clock::Moment;
 use crate::util::deadline::Deadline;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::watch;
 
 /// How a listing ended; all who waited for it get the same.
@@ -30,6 +31,8 @@ pub(super) struct FolderState {
     pub(super) numbering: Option<Arc<Numbering>>,
     /// Whether it was ever listed.
     pub(super) listed: bool,
+    /// How many entries its last listing had.
+    pub(super) entries: u32,
     /// When a listing was last asked for.
     pub(super) asked: Option<Moment>,
     /// Why the last one failed, and until when not to try again.
@@ -38,12 +41,35 @@ pub(super) struct FolderState {
     pub(super) flight: Option<Flight>,
 }
 
-/// A listing under way: one call for all who want its result.
+/// A listing under way, for those who want its result.
 #[derive(Debug, Clone)]
 pub(super) struct Flight {
     outcome: watch::Receiver<Option<Outcome>>,
+    /// Who last began to wait for it.
+    urgent: Arc<watch::Sender<Option<Requester>>>,
+    /// How many wait for it.
+    waiters: Arc<AtomicUsize>,
     /// What is shown meanwhile.
     pub(super) old: Option<Arc<Listing>>,
+}
+
+/// The other end of a [`Flight`]: where its outcome is told.
+#[derive(Debug)]
+pub(super) struct Landing {
+    outcome: watch::Sender<Option<Outcome>>,
+    urgent: watch::Receiver<Option<Requester>>,
+    waiters: Arc<AtomicUsize>,
+}
+
+/// How many folders there are, and how many entries.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    /// Folders seen and not gone, as far as is known.
+    pub(super) folders: usize,
+    /// Those of them that were listed.
+    pub(super) listed: usize,
+    /// Entries of those.
+    pub(super) entries: u64,
 }
 
 impl Folders {
@@ -74,8 +100,28 @@ impl Folders {
         line
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.states.len()
+    /// Whether `folder` is `root` or somewhere below it, as far as is known.
+    pub(super) fn is_below(&self, folder: FolderId, root: FolderId) -> bool {
+        self.line_of(folder).contains(&root)
+    }
+
+    /// Those that were never listed, in no order.
+    pub(super) fn unlisted(&self) -> impl Iterator<Item = FolderId> {
+        let unlisted = self.states.iter().filter(|(_, state)| !state.listed);
+        unlisted.map(|(folder, _)| *folder)
+    }
+
+    /// What there is in and below `root`.
+    pub(super) fn counts(&self, root: FolderId) -> Counts {
+        let mut counts = Counts::default();
+        for (folder, state) in &self.states {
+            if *folder == root || state.parent.is_some() {
+                counts.folders += 1;
+                counts.listed += usize::from(state.listed);
+                counts.entries += u64::from(state.entries);
+            }
+        }
+        counts
     }
 }
 
@@ -92,18 +138,48 @@ impl FolderState {
 }
 
 impl Flight {
-    /// A flight, and where its end is told.
-    pub(super) fn new(old: Option<Arc<Listing>>) -> (Self, watch::Sender<Option<Outcome>>) {
+    /// A flight and its landing.
+    pub(super) fn new(old: Option<Arc<Listing>>) -> (Self, Landing) {
         let (tell, outcome) = watch::channel(None);
-        (Self { outcome, old }, tell)
+        let (urge, urgent) = watch::channel(None);
+        let waiters = Arc::new(AtomicUsize::new(0));
+        let landing = Landing {
+            outcome: tell,
+            urgent,
+            waiters: Arc::clone(&waiters),
+        };
+        let flight = Self {
+            outcome,
+            urgent: Arc::new(urge),
+            waiters,
+            old,
+        };
+        (flight, landing)
     }
 
     fn is_dead(&self) -> bool {
         self.outcome.has_changed().is_err() && self.outcome.borrow().is_none()
     }
 
-    /// The outcome, if it comes before `deadline`; the flight goes on in any case.
-    pub(super) async fn wait(mut self, folder: FolderId, deadline: Deadline) -> Outcome {
+    /// The outcome, if it comes before `deadline`; the flight goes on in any case, and no slower
+    /// than `requester` may expect.
+    pub(super) fn wait(
+        self,
+        folder: FolderId,
+        requester: Requester,
+        deadline: Deadline,
+    ) -> impl Future<Output = Outcome> + Send {
+        let waiting = Waiting::new(&self.waiters);
+        self.urgent.send_replace(Some(requester));
+        async move {
+            let outcome = self.landed(folder, deadline).await;
+            drop(waiting);
+            outcome
+        }
+    }
+
+    /// The outcome, if it comes before `deadline`, for one who is in no hurry.
+    pub(super) async fn landed(mut self, folder: FolderId, deadline: Deadline) -> Outcome {
         let ended = async {
             let outcome = self.outcome.wait_for(Option::is_some).await;
             outcome.ok().and_then(|outcome| outcome.clone())
@@ -113,5 +189,52 @@ impl Flight {
             Some(None) => Err(TreeError::Interrupted(folder)),
             None => Err(TreeError::Timeout(folder)),
         }
+    }
+}
+
+impl Landing {
+    /// Ends the flight.
+    pub(super) fn tell(&self, outcome: Outcome) {
+        self.outcome.send_replace(Some(outcome));
+    }
+
+    /// Whether somebody ever waited.
+    pub(super) fn was_wanted(&self) -> bool {
+        self.urgent.borrow().is_some()
+    }
+
+    /// For whom the flight is, if somebody waits; forgets that it was urged.
+    pub(super) fn requester(&mut self) -> Option<Requester> {
+        let requester = *self.urgent.borrow_and_update();
+        requester.filter(|_| self.waiters.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Somebody begins to wait, since [`Landing::requester`] was asked.
+    pub(super) async fn urged(&mut self) -> Requester {
+        loop {
+            if self.urgent.changed().await.is_err() {
+                // Nobody is left who could.
+                std::future::pending::<()>().await;
+            }
+            if let Some(requester) = self.requester() {
+                return requester;
+            }
+        }
+    }
+}
+
+/// Counts one who waits.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    fn new(waiters: &Arc<AtomicUsize>) -> Self {
+        waiters.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(waiters))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

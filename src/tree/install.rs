@@ -2,33 +2,35 @@
 //! places and dates, and what the kernel must be told.
 //!
 //! Answers are taken in one after the other, so that the checks of one see all that others brought.
-//! Lock order: `installing`, then either `folders` or the inodes, never both of these.
+//! An id seen in two folders belongs to the one listed last. Lock order: `installing`, then either `folders` or the inodes, never both of these.
 use super::change::Change;
+use super::fetch::Answer;
 use super::folders::FolderState;
 use super::inode::Ino;
 use super::junk;
 use super::listing::{EntryChange, Listing, Surroundings, diff};
 use super::node::{Node, NodeKey};
 use super::numbering::Numbering;
+use super::places::Places;
 use super::{Tree, with_change};
 use crate::api::{FolderId, FolderListing, UnixSeconds};
 use crate::util::sync::lock;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 impl Tree {
-    /// Takes an answer in; returns what is shown from now on, which is `old` when the answer is
-    /// worth less.
+    /// Takes an answer in; returns what is shown from now on.
     pub(super) fn install(
         &self,
         folder: FolderId,
-        mut answer: FolderListing,
+        answer: Answer,
         old: Option<Arc<Listing>>,
     ) -> Arc<Listing> {
-        let _one_at_a_time = lock(&self.inner.installing);
-        answer.folder = folder;
+        let mut places = lock(&self.inner.installing);
         let ino = self.ino_of(folder);
-        let old = old.or_else(|| self.inner.cache.get(folder));
+        // What is in memory lacks what was seen elsewhere meanwhile.
+        let in_memory = self.inner.cache.get(folder);
+        let old = in_memory.or_else(|| old.map(|old| self.still_here(old, &places)));
         let (line, numbering) = {
             let folders = lock(&self.inner.folders);
             let state = folders.get(folder);
@@ -36,24 +38,25 @@ impl Tree {
             line.extend(&self.inner.settings.root.above);
             (line, state.and_then(|state| state.numbering.clone()))
         };
-        let (listing, numbering) = self.build(&answer, ino, &line, &numbering.unwrap_or_default());
-        if let Some(old) = &old
-            && old.is_complete()
-            && !listing.is_complete()
-        {
-            log::warn!(
-                "folder {folder} was listed in part only; what was known before is still shown"
-            );
-            self.inner.cache.insert(Arc::clone(old));
-            return Arc::clone(old);
+        let (said, is_complete, kept) = kept_of(answer, old.as_deref());
+        if !is_complete {
+            log::warn!("folder {folder} holds more than the service shows; a part is known");
         }
-        if !listing.is_complete() {
-            log::warn!("folder {folder} holds more than the service lists; a part is known");
-        }
+        let number = |key, taken: &dyn Fn(Ino) -> bool| self.number(folder, &line, key, taken);
+        let around = Surroundings {
+            ino,
+            number: &number,
+            numbering: &numbering.unwrap_or_default(),
+            fetched: self.inner.clock.now(),
+            kept: &kept,
+            is_complete,
+        };
+        let (listing, numbering) = Listing::build(&said, &around);
+        let listing = Arc::new(listing);
         let changes = old.as_deref().map(|old| diff(old, &listing));
+        self.take_over(folder, &listing, changes.as_deref(), &mut places);
         let noted = self.note(folder, &listing, changes.as_deref(), numbering);
 
-        let listing = Arc::new(listing);
         self.inner.cache.insert(Arc::clone(&listing));
         self.inner.inodes.refresh(&noted.nodes);
         for change in changes.iter().flatten() {
@@ -62,39 +65,143 @@ impl Tree {
             }
         }
         self.tell(ino, &listing, changes.as_deref(), &noted);
+        self.inner.crawl.discover(noted.unlisted);
         listing
     }
 
-    fn build(
+    /// Shows a listing again that fell out of memory.
+    pub(super) fn show_again(&self, listing: Arc<Listing>) {
+        let places = lock(&self.inner.installing);
+        if self.inner.cache.get(listing.folder()).is_none() {
+            self.inner.cache.insert(self.still_here(listing, &places));
+        }
+    }
+
+    /// A listing that fell out of memory, without what was seen elsewhere since.
+    fn still_here(&self, listing: Arc<Listing>, places: &Places) -> Arc<Listing> {
+        let is_elsewhere = |node: &Node| {
+            let other = places.of(node.ino).filter(|it| *it != listing.folder());
+            other.is_some_and(|other| shows(self.inner.cache.get(other).as_deref(), node))
+        };
+        if listing.entries().iter().any(|node| is_elsewhere(node)) {
+            Arc::new(listing.without(is_elsewhere))
+        } else {
+            listing
+        }
+    }
+
+    /// The inode number of an entry; `None` when it cannot be in `folder`, whose line of ancestors is
+    /// given.
+    fn number(
         &self,
-        answer: &FolderListing,
-        ino: Ino,
+        folder: FolderId,
         line: &HashSet<FolderId>,
-        numbering: &Numbering,
-    ) -> (Listing, Numbering) {
-        let folder = answer.folder;
-        let number = |key, taken: &dyn Fn(Ino) -> bool| {
-            if let NodeKey::Folder(id) = key
-                && line.contains(&id)
+        key: NodeKey,
+        taken: &dyn Fn(Ino) -> bool,
+    ) -> Option<Ino> {
+        if let NodeKey::Folder(id) = key
+            && line.contains(&id)
+        {
+            log::warn!("folder {folder} is shown to hold folder {id}, which holds it; left out");
+            return None;
+        }
+        let number = self.inner.inodes.number(key, taken);
+        if number.is_none() {
+            log::warn!("folder {folder} is shown to hold {key:?}, which cannot be; left out");
+        }
+        number
+    }
+
+    /// Takes what came into `folder` out of the folders that showed it before.
+    fn take_over(
+        &self,
+        folder: FolderId,
+        listing: &Listing,
+        changes: Option<&[EntryChange]>,
+        places: &mut Places,
+    ) {
+        let came: Vec<&Arc<Node>> = match changes {
+            None => listing.entries().iter().collect(),
+            Some(changes) => changes
+                .iter()
+                .filter_map(|change| match change {
+                    EntryChange::Added(node) => Some(node),
+                    _ => None,
+                })
+                .collect(),
+        };
+        let mut losses: HashMap<FolderId, HashSet<Ino>> = HashMap::new();
+        {
+            let folders = lock(&self.inner.folders);
+            for node in &came {
+                let before = match node.key() {
+                    NodeKey::Folder(id) => folders
+                        .get(id)
+                        .and_then(|state| state.parent)
+                        .filter(|parent| *parent != folder),
+                    NodeKey::File(_) => places.put(node.ino, folder),
+                };
+                if let Some(before) = before {
+                    losses.entry(before).or_default().insert(node.ino);
+                }
+            }
+        }
+        places.sweep(|ino, folder| {
+            let known = self.inner.cache.get(folder);
+            known.is_some_and(|known| known.at(ino).is_some())
+        });
+        for (loser, lost) in losses {
+            if let Some(known) = self.inner.cache.get(loser) {
+                self.lose(&known, &lost);
+            }
+        }
+        // The kernel may remember a place that is not in memory any more.
+        for node in came {
+            if let Some(held) = self.inner.inodes.get(node.ino)
+                && held.key() == node.key()
+                && held.parent != node.parent
             {
-                log::warn!(
-                    "folder {folder} is shown to hold folder {id}, which holds it; left out"
-                );
-                return None;
+                let entry = Change::Entry {
+                    parent: held.parent,
+                    name: held.name.clone(),
+                };
+                self.inner.changes.push(held.parent, [entry]);
             }
-            let number = self.inner.inodes.number(key, taken);
-            if number.is_none() {
-                log::warn!("folder {folder} is shown to hold {key:?}, which cannot be; left out");
-            }
-            number
+        }
+    }
+
+    /// Takes entries out of a listing that were seen in another folder since.
+    fn lose(&self, known: &Listing, lost: &HashSet<Ino>) {
+        let shrunk = known.without(|node| lost.contains(&node.ino));
+        if shrunk.entries().len() == known.entries().len() {
+            return;
+        }
+        let changes = diff(known, &shrunk);
+        let changed = {
+            let mut folders = lock(&self.inner.folders);
+            let state = folders.state(known.folder());
+            state.changed = moved_on(state, shrunk.newest(), Some(&changes), self.noticed());
+            state.entries = u32::try_from(shrunk.entries().len()).unwrap_or(u32::MAX);
+            state.changed
         };
-        let around = Surroundings {
-            ino,
-            number: &number,
-            numbering,
-            fetched: self.inner.clock.now(),
-        };
-        Listing::build(answer, &around)
+        let ino = known.ino();
+        self.inner.cache.insert(Arc::new(shrunk));
+        if let Some(own) = self.inner.inodes.get(ino) {
+            self.inner.inodes.refresh([&with_change(&own, changed)]);
+        }
+        let names = changes.iter().filter_map(|change| match change {
+            EntryChange::Removed(node) => Some(Change::Entry {
+                parent: ino,
+                name: node.name.clone(),
+            }),
+            _ => None,
+        });
+        let whole = [Change::Entries(ino), Change::Attributes(ino)];
+        self.inner.changes.push(ino, whole.into_iter().chain(names));
+    }
+
+    fn noticed(&self) -> UnixSeconds {
+        i64::try_from(self.inner.clock.unix().as_secs()).unwrap_or(i64::MAX)
     }
 
     /// Notes what a listing says of its folder and of the folders in it.
@@ -105,7 +212,8 @@ impl Tree {
         changes: Option<&[EntryChange]>,
         numbering: Numbering,
     ) -> Noted {
-        let noticed = i64::try_from(self.inner.clock.unix().as_secs()).unwrap_or(i64::MAX);
+        let noticed = self.noticed();
+        let mut unlisted = Vec::new();
         let mut folders = lock(&self.inner.folders);
         for change in changes.unwrap_or_default() {
             if let EntryChange::Removed(node) = change
@@ -123,6 +231,9 @@ impl Tree {
                 NodeKey::Folder(child) => {
                     let state = folders.state(child);
                     state.parent = Some(folder);
+                    if !state.listed {
+                        unlisted.push(child);
+                    }
                     with_change(node, state.changed)
                 }
                 NodeKey::File(_) => Arc::clone(node),
@@ -134,8 +245,10 @@ impl Tree {
         state.changed = moved_on(state, listing.newest(), changes, noticed);
         state.numbering = (!numbering.is_empty()).then(|| Arc::new(numbering));
         state.listed = true;
+        state.entries = u32::try_from(listing.entries().len()).unwrap_or(u32::MAX);
         Noted {
             nodes,
+            unlisted,
             changed: state.changed.filter(|_| state.changed != before),
             relisted_blindly,
         }
@@ -175,24 +288,49 @@ impl Tree {
     /// The service knows nothing of `folder`: it is gone, and so it must be from its parent soon.
     pub(super) fn vanished(&self, folder: FolderId) {
         self.inner.cache.remove(folder);
+        self.forget_large(folder);
         if let Some(node) = self.inner.inodes.get(self.ino_of(folder)) {
             self.inner.inodes.mark_gone(&node);
         }
+        // What is below it is out of reach from now on.
         let parent = lock(&self.inner.folders)
-            .get(folder)
-            .and_then(|state| state.parent);
+            .seen(folder)
+            .and_then(|state| state.parent.take());
         if let Some(parent) = parent
             && let Some(known) = self.inner.cache.get(parent)
         {
-            self.refresh_known(&known);
+            drop(self.refresh_known(&known));
         }
     }
+}
+
+/// An answer, whether that and what is kept of `old` is all, and what is kept.
+fn kept_of(answer: Answer, old: Option<&Listing>) -> (FolderListing, bool, Vec<Arc<Node>>) {
+    let (said, is_complete) = match answer {
+        Answer::Whole(said) => return (said, true, Vec::new()),
+        Answer::Newer { listing, is_whole } => (listing, is_whole),
+        Answer::Part(said) => (said, false),
+    };
+    // The sub-folders are all there, unless they are as many as a listing shows.
+    let keeps_folders = said.are_folders_cut();
+    let old = old.map(Listing::entries).unwrap_or_default();
+    let kept = old.iter().filter(|node| keeps_folders || !node.is_folder());
+    let kept = kept.cloned().collect();
+    (said, is_complete, kept)
+}
+
+/// Whether `listing` shows `node`.
+fn shows(listing: Option<&Listing>, node: &Node) -> bool {
+    let shown = listing.and_then(|listing| listing.at(node.ino));
+    shown.is_some_and(|shown| shown.key() == node.key())
 }
 
 /// What taking a listing in found out.
 struct Noted {
     /// The entries as the kernel sees them.
     nodes: Vec<Arc<Node>>,
+    /// Sub-folders that were never listed.
+    unlisted: Vec<FolderId>,
     /// The folder's new time of change, if it moved.
     changed: Option<UnixSeconds>,
     /// It had been listed before, and what it showed then is not known any more.

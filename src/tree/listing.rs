@@ -46,6 +46,10 @@ pub(super) struct Surroundings<'a> {
     pub(super) numbering: &'a Numbering,
     /// When the answer came.
     pub(super) fetched: Moment,
+    /// Entries known before that stay although the answer lacks them.
+    pub(super) kept: &'a [Arc<Node>],
+    /// Whether that is all there is.
+    pub(super) is_complete: bool,
 }
 
 /// How an entry of a folder differs from before.
@@ -67,10 +71,9 @@ pub enum EntryChange {
 }
 
 impl Listing {
-    /// Builds a listing from an answer; also returns the numbers given to duplicates.
+    /// Builds a listing from an answer and what is kept of the one before; also returns the numbers given to duplicates.
     pub(super) fn build(answer: &FolderListing, around: &Surroundings<'_>) -> (Self, Numbering) {
-        let is_complete = !answer.is_cut();
-        let all = answer.folders.len() + answer.files.len();
+        let all = answer.folders.len() + answer.files.len() + around.kept.len();
         let mut seen = HashSet::with_capacity(all);
         let mut inos = HashSet::with_capacity(all);
         let mut has_refused = false;
@@ -95,7 +98,18 @@ impl Listing {
             candidates.push(entry.candidate());
             kinds.push((ino, entry.kind(&mut types)));
         }
-        let numbering = around.numbering.assign(&mut candidates, is_complete);
+        for node in around.kept {
+            let key = node.key();
+            if seen.insert(key) && inos.insert(node.ino) {
+                candidates.push(Candidate {
+                    key,
+                    name: around.numbering.true_name(node),
+                    since: node.created(),
+                });
+                kinds.push((node.ino, node.kind.clone()));
+            }
+        }
+        let numbering = around.numbering.assign(&mut candidates, around.is_complete);
 
         let mut entries: Box<[Arc<Node>]> = candidates
             .into_iter()
@@ -110,21 +124,37 @@ impl Listing {
             })
             .collect();
         entries.sort_unstable_by_key(|node| node.ino);
-        let mut by_name: Box<[u32]> =
-            (0..u32::try_from(entries.len()).unwrap_or(u32::MAX)).collect();
-        by_name.sort_unstable_by(|a, b| name_at(&entries, *a).cmp(name_at(&entries, *b)));
         let newest = entries.iter().filter_map(|node| node.created()).max();
         let listing = Self {
             folder: answer.folder,
             ino: around.ino,
+            by_name: by_name(&entries),
             entries,
-            by_name,
             modified: newest.max(answer.created),
             fetched: around.fetched,
-            is_complete,
+            is_complete: around.is_complete,
             has_refused,
         };
         (listing, numbering)
+    }
+
+    /// The same without some of its entries, which were seen elsewhere since; it is to be looked at
+    /// again soon.
+    pub(super) fn without(&self, gone: impl Fn(&Node) -> bool) -> Self {
+        let entries = self.entries.iter().filter(|node| !gone(node));
+        let entries: Box<[Arc<Node>]> = entries.cloned().collect();
+        Self {
+            by_name: by_name(&entries),
+            entries,
+            has_refused: true,
+            ..*self
+        }
+    }
+
+    /// The entry with this inode number.
+    pub(super) fn at(&self, ino: Ino) -> Option<&Arc<Node>> {
+        let at = self.entries.binary_search_by_key(&ino, |node| node.ino);
+        at.ok().map(|at| &self.entries[at])
     }
 
     /// The folder listed.
@@ -217,6 +247,13 @@ pub fn diff(old: &Listing, new: &Listing) -> Vec<EntryChange> {
             }
         }
     }
+}
+
+/// Positions sorted by name.
+fn by_name(entries: &[Arc<Node>]) -> Box<[u32]> {
+    let mut by_name: Box<[u32]> = (0..u32::try_from(entries.len()).unwrap_or(u32::MAX)).collect();
+    by_name.sort_unstable_by(|a, b| name_at(entries, *a).cmp(name_at(entries, *b)));
+    by_name
 }
 
 fn name_at(entries: &[Arc<Node>], at: u32) -> &OsStr {

@@ -8,33 +8,45 @@
 //!
 //! ```text
 //! Tree ─▶ fetch    when a folder is listed, who waits      cache    listings in memory
-//!          └▶ install   what an answer changes             folders  place, dates, flights
+//!  │       ├▶ large    folders beyond one listing          folders  place, dates, flights
+//!  │       │   └▶ round ─▶ slices                 (pure)   places   who shows a file (pure)
+//!  │       └▶ install  what an answer changes
 //!              ├▶ listing   one folder, immutable           (pure)
 //!              │   ├▶ names      service ⇄ file system      (pure)
 //!              │   └▶ numbering  duplicates                 (pure)
 //!              ├▶ inode     numbers, what the kernel holds
 //!              └▶ change    what the kernel must be told
+//!  ├▶ crawl     lists what nobody asked for yet
+//!  └▶ refresh   keeps what is in use fresh
 //! space   statfs      root   the folder a mount shows      junk   names not worth a call
 //! ```
 mod cache;
 mod change;
+mod crawl;
 mod error;
 mod fetch;
 mod folders;
 mod inode;
 mod install;
 mod junk;
+mod large;
 mod listing;
 mod names;
 mod node;
 mod numbering;
+mod places;
+mod refresh;
 mod renew;
 mod root;
+mod round;
+mod slices;
 mod space;
 
 pub use change::{Change, Changes, Handed};
+pub use crawl::{CrawlSnapshot, CrawlStage};
 pub use error::TreeError;
 pub use inode::{GENERATION, Ino};
+pub use large::LargeSnapshot;
 pub use listing::{EntryChange, Listing, diff};
 pub use names::{NAME_MAX, decode, encode};
 pub use node::{File, Folder, Kind, Node, NodeKey};
@@ -49,14 +61,19 @@ use crate::util::deadline::Deadline;
 use crate::util::sync::lock;
 use cache::ListingCache;
 use change::ChangeQueue;
+use crawl::Crawl;
 use folders::{Folders, Outcome};
 use inode::InodeTable;
+use large::LargeFolders;
+use places::Places;
+use refresh::InUse;
 use space::SpaceKeeper;
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 /// How long "no such name" may be believed when the folder is not listed yet, real time.
 const UNSURE_TTL: Duration = Duration::from_secs(1);
@@ -70,6 +87,8 @@ pub struct TreeSettings {
     pub dir_cache_time: Duration,
     /// Bytes of memory for listings, about; at least 16 MiB.
     pub memory: u64,
+    /// Whether folders that nobody asked for are listed in the background.
+    pub crawl: bool,
 }
 
 impl TreeSettings {
@@ -85,6 +104,7 @@ impl TreeSettings {
             root: RootFolder::account(),
             dir_cache_time: Self::DIR_CACHE_TIME,
             memory: Self::MEMORY,
+            crawl: true,
         }
     }
 }
@@ -105,10 +125,14 @@ pub struct Caller {
 }
 
 /// Figures for status and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct TreeSnapshot {
-    /// Folders seen since the mount began.
-    pub folders_seen: usize,
+    /// Folders known to exist.
+    pub folders: usize,
+    /// Those of them whose entries are known, or were.
+    pub folders_listed: usize,
+    /// Entries of those.
+    pub entries: u64,
     /// Listings in memory.
     pub listings: u64,
     /// Bytes they take, about.
@@ -117,6 +141,13 @@ pub struct TreeSnapshot {
     pub inodes: usize,
     /// Folders being looked at again in the background.
     pub refreshing: usize,
+    /// Folders that are open in programs.
+    pub folders_open: usize,
+    /// How the tree is being completed.
+    pub crawl: CrawlSnapshot,
+    /// Folders beyond one listing that are being listed in slices, or are known in part only; some
+    /// of them when there are very many.
+    pub large: Vec<LargeSnapshot>,
 }
 
 /// The tree of one mount; cheap to clone.
@@ -135,7 +166,11 @@ struct Inner {
     cache: ListingCache,
     folders: Mutex<Folders>,
     /// Held while an answer is taken in; never across an await.
-    installing: Mutex<()>,
+    installing: Mutex<Places>,
+    large: Mutex<LargeFolders>,
+    crawl: Crawl,
+    in_use: InUse,
+    stopping: watch::Sender<bool>,
     changes: ChangeQueue,
     taker: Mutex<Option<Changes>>,
     space: Arc<SpaceKeeper>,
@@ -168,13 +203,59 @@ impl Tree {
                 inodes: InodeTable::new(root),
                 cache: ListingCache::new(settings.memory),
                 folders: Mutex::new(folders),
-                installing: Mutex::new(()),
+                installing: Mutex::default(),
+                large: Mutex::default(),
+                crawl: Crawl::new(settings.crawl),
+                in_use: InUse::default(),
+                stopping: watch::Sender::new(false),
                 changes,
                 taker: Mutex::new(Some(taker)),
                 space: SpaceKeeper::new(),
                 refreshing: AtomicUsize::new(0),
                 settings,
             }),
+        }
+    }
+
+    /// Begins to keep what is in use fresh and to complete the tree, in the background, until
+    /// [`Tree::stop`]. To be called once.
+    pub fn start(&self) {
+        let tree = self.clone();
+        self.inner.runtime.spawn(async move {
+            let crawl = async {
+                if tree.inner.settings.crawl {
+                    tree.crawl().await;
+                }
+            };
+            tokio::select! {
+                () = tree.stopped() => {}
+                ((), ()) = async { tokio::join!(tree.keep_fresh(), crawl) } => {}
+            }
+        });
+    }
+
+    /// Ends all work in the background; what somebody waits for goes on.
+    pub fn stop(&self) {
+        self.inner.stopping.send_replace(true);
+    }
+
+    async fn stopped(&self) {
+        let mut stopping = self.inner.stopping.subscribe();
+        // An error means that the tree is gone, and it is here.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+
+    /// A program has opened a folder: it is kept fresh until [`Tree::released`].
+    pub fn opened(&self, folder: Ino) {
+        if let Some(folder) = self.id_of(folder) {
+            self.inner.in_use.opened(folder);
+        }
+    }
+
+    /// A program has closed a folder.
+    pub fn released(&self, folder: Ino) {
+        if let Some(folder) = self.id_of(folder) {
+            self.inner.in_use.released(folder);
         }
     }
 
@@ -210,11 +291,14 @@ impl Tree {
         }
     }
 
-    /// All entries of a folder, never a part of them: that is [`TreeError::Cut`], which holds what is
-    /// known. Entries of a listing are to be shown through [`Tree::remember`].
+    /// All entries of a folder, never a part of them, with one exception: when the service itself
+    /// cannot show all, because too many were uploaded within a second, what is known is shown, and
+    /// never becomes less: see [`Listing::is_complete`]. A folder beyond one listing is
+    /// [`TreeError::Timeout`] until it is known whole. Entries are to be shown through
+    /// [`Tree::remember`].
     pub fn children(&self, folder: Ino, caller: Caller) -> Cached<Result<Arc<Listing>, TreeError>> {
         match self.folder_of(folder) {
-            Ok(folder) => whole(self.listing(folder, caller)),
+            Ok(folder) => self.listing(folder, caller),
             Err(error) => Cached::Hit(Err(error)),
         }
     }
@@ -222,7 +306,7 @@ impl Tree {
     /// Like [`Tree::children`], but asks the service first, as far as it allows: at most once in 30 s.
     pub fn refresh(&self, folder: Ino, caller: Caller) -> Cached<Result<Arc<Listing>, TreeError>> {
         match self.folder_of(folder) {
-            Ok(folder) => whole(self.newest_listing(folder, caller)),
+            Ok(folder) => self.newest_listing(folder, caller),
             Err(error) => Cached::Hit(Err(error)),
         }
     }
@@ -236,6 +320,9 @@ impl Tree {
                 .and_then(|folder| self.id_of(folder))
                 .and_then(|id| self.inner.cache.get(id))
             {
+                self.inner
+                    .in_use
+                    .used(known.folder(), self.inner.clock.now());
                 self.look_again(&known);
             }
         }
@@ -300,12 +387,18 @@ impl Tree {
     /// Figures now.
     pub fn snapshot(&self) -> TreeSnapshot {
         let (listings, listing_bytes) = self.inner.cache.size();
+        let counts = lock(&self.inner.folders).counts(self.inner.settings.root.id);
         TreeSnapshot {
-            folders_seen: lock(&self.inner.folders).count(),
+            folders: counts.folders,
+            folders_listed: counts.listed,
+            entries: counts.entries,
             listings,
             listing_bytes,
             inodes: self.inner.inodes.count(),
             refreshing: self.inner.refreshing.load(Ordering::Relaxed),
+            folders_open: self.inner.in_use.open(),
+            crawl: self.crawl_snapshot(),
+            large: self.large_snapshot(),
         }
     }
 
@@ -333,6 +426,7 @@ impl Tree {
         // A number no listing gave could be that of a folder outside the mount.
         let is_seen = lock(&self.inner.folders).get(id).is_some();
         if is_seen && !self.inner.inodes.is_gone(ino) {
+            self.inner.in_use.used(id, self.inner.clock.now());
             Ok(id)
         } else {
             Err(TreeError::Stale(ino))
@@ -354,22 +448,6 @@ impl Tree {
         } else {
             Ino::of(NodeKey::Folder(folder)).unwrap_or(Ino::ROOT)
         }
-    }
-}
-
-/// A listing if it is complete.
-fn whole(answer: Cached<Outcome>) -> Cached<Outcome> {
-    fn check(outcome: Outcome) -> Outcome {
-        let listing = outcome?;
-        if listing.is_complete() {
-            Ok(listing)
-        } else {
-            Err(TreeError::Cut { listing })
-        }
-    }
-    match answer {
-        Cached::Hit(outcome) => Cached::Hit(check(outcome)),
-        Cached::Wait(outcome) => Cached::wait(async move { check(outcome.await) }),
     }
 }
 

@@ -11,7 +11,7 @@
 //!
 //! Pure: what must be remembered is a [`Numbering`] that goes from one listing of a folder to the next.
 use super::names;
-use super::node::NodeKey;
+use super::node::{Node, NodeKey};
 use crate::api::UnixSeconds;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -41,6 +41,12 @@ impl Numbering {
     /// Whether no number was given.
     pub(super) fn is_empty(&self) -> bool {
         self.given.is_empty()
+    }
+
+    /// The name of a node before it got a number.
+    pub(super) fn true_name(&self, node: &Node) -> OsString {
+        let numbered = self.given.get(&node.key());
+        numbered.map_or(&node.name, |(name, _)| name).to_os_string()
     }
 
     /// Makes the candidates' names distinct, and returns the numbers to remember: those of the

@@ -3,7 +3,7 @@ use super::inode::Ino;
 use super::listing::{Listing, Surroundings};
 use super::node::NodeKey;
 use super::numbering::Numbering;
-use crate::api::{ApiError, Ask, Client, FolderId, Priority, Requester, UnixSeconds};
+use crate::api::{ApiError, Ask, Client, ErrorKind, FolderId, Priority, Requester, UnixSeconds};
 use crate::util::deadline::Deadline;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
@@ -89,13 +89,17 @@ async fn step(
     deadline: Deadline,
 ) -> Result<RootFolder, RootError> {
     let ask = Ask::new(Priority::Wanted, deadline, Requester::SELF);
-    let answer = client
-        .list_folder(&ask, parent.id)
-        .await
-        .map_err(|source| RootError::Api {
-            path: walked.to_owned(),
-            source,
-        })?;
+    let answer = match client.list_folder(&ask, parent.id).await {
+        // Perhaps because of too many files; the sub-folders alone will do.
+        Err(error) if error.kind == ErrorKind::Refused => {
+            client.list_sub_folders(&ask, parent.id).await
+        }
+        answer => answer,
+    };
+    let answer = answer.map_err(|source| RootError::Api {
+        path: walked.to_owned(),
+        source,
+    })?;
     let (listing, _) = Listing::build(
         &answer,
         &Surroundings {
@@ -103,6 +107,8 @@ async fn step(
             number: &|key, taken| Ino::of(key).filter(|ino| !taken(*ino)),
             numbering: &Numbering::default(),
             fetched: deadline.clock().now(),
+            kept: &[],
+            is_complete: !answer.is_cut(),
         },
     );
     match listing.get(name).map(|node| (node.key(), node.created())) {

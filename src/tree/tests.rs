@@ -82,11 +82,11 @@ async fn a_listing_whose_task_died_is_asked_for_again() {
     let fake = Fake::builder().clock(FASTER).start().unwrap();
     fake.account().add_bytes(0, "a", "x");
     let tree = tree_of(&fake);
-    let (flight, tell) = folders::Flight::new(None);
+    let (flight, landing) = folders::Flight::new(None);
     lock(&tree.inner.folders).state(FolderId::ROOT).flight = Some(flight.clone());
-    drop(tell);
+    drop(landing);
     let deadline = caller(&tree).deadline;
-    let died = flight.wait(FolderId::ROOT, deadline).await;
+    let died = flight.wait(FolderId::ROOT, Requester(1), deadline).await;
     assert!(matches!(died, Err(TreeError::Interrupted(_))), "{died:?}");
     assert_eq!(names(&tree).await, ["a"]);
 }

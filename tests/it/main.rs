@@ -6,6 +6,9 @@
 mod api;
 mod cli;
 mod common;
+mod crawl;
+mod large;
 mod read;
 mod read_trouble;
 mod tree;
+mod views;

@@ -199,10 +199,36 @@ fn a_refresh_shows_at_once_what_was_changed_elsewhere() {
     assert_eq!(fs::read(mount.path("folder/new")).unwrap(), b"new\n");
     assert!(fs::metadata(mount.path("folder/old")).is_err());
     assert_eq!(names(&mount.path("folder")).unwrap(), ["new"]);
+    mount.umount();
+    assert_well_behaved(&fake);
+}
 
+#[test]
+fn a_refresh_goes_down_when_asked_to() {
+    if !can_mount() {
+        return;
+    }
+    let fake = fake();
+    let folder = fake.account().mkdir(0, "folder");
+    fake.account().mkdir(folder, "below");
+    let mut mount = Mount::with(&fake, Some(FACTOR), &[]);
+    assert_eq!(names(&mount.dir()).unwrap(), ["folder", "hello.txt"]);
     let all = out(&run(&["refresh", "--recursive"], &mount.dir()));
-    assert_eq!(all.lines().count(), 2, "{all}");
-    assert!(all.contains("2 entries, nothing changed"), "{all}");
+    let lines: Vec<&str> = all.lines().collect();
+    assert_eq!(lines.len(), 3, "{all}");
+    assert!(
+        lines[0].ends_with("/mnt: 2 entries, nothing changed"),
+        "{all}"
+    );
+    assert!(
+        lines[1].ends_with("/mnt/folder: 1 entry, not known before"),
+        "{all}"
+    );
+    assert!(
+        lines[2].ends_with("/below: 0 entries, not known before"),
+        "{all}"
+    );
+    assert_eq!(fake.count("folder/ls"), 4);
     mount.umount();
     assert_well_behaved(&fake);
 }
@@ -272,7 +298,9 @@ fn two_mounts_of_one_name_are_told_apart() {
         assert_eq!(status["status"]["mount"]["pid"], mount.pid());
     }
     assert!(out(&run(&["umount"], &second.dir())).is_empty());
-    // It was waited for: the process has nothing left to do.
+    // It was waited for: it is gone, but for us who have not asked for its code yet.
+    let stat = fs::read_to_string(format!("/proc/{}/stat", second.pid())).unwrap();
+    assert!(stat.contains(") Z "), "{stat}");
     let mounted = status_of(&first);
     assert_eq!(mounted["status"]["mount"]["pid"], first.pid());
     assert_eq!(second.wait().code(), Some(0));

@@ -39,6 +39,8 @@ pub(crate) struct Mount {
     child: Option<Child>,
     key: String,
     api_url: String,
+    /// The certificate of a fake that speaks TLS.
+    ca: Option<PathBuf>,
     clock: Option<String>,
     options: Vec<String>,
 }
@@ -65,11 +67,17 @@ impl Mount {
         for folder in ["mnt", "state", "cache", "home", "run"] {
             fs::create_dir(folders.path().join(folder)).unwrap();
         }
+        let ca = fake.ca_pem().map(|pem| {
+            let path = folders.path().join("ca.pem");
+            fs::write(&path, pem).unwrap();
+            path
+        });
         Self {
             folders,
             child: None,
             key: fake.key(),
-            api_url: fake.api_url(),
+            api_url: fake.tls_api_url().unwrap_or_else(|| fake.api_url()),
+            ca,
             clock: clock.map(str::to_owned),
             options: options.iter().map(|&option| option.to_owned()).collect(),
         }
@@ -104,6 +112,11 @@ impl Mount {
             .arg("--cache-dir")
             .arg(at("cache"))
             .args(&self.options)
+            .args(
+                self.ca
+                    .iter()
+                    .flat_map(|ca| ["--ca-cert".into(), ca.clone()]),
+            )
             .arg(self.dir())
             .env("HOME", at("home"))
             .env("XDG_RUNTIME_DIR", at("run"))

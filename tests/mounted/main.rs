@@ -3,10 +3,12 @@
     clippy::unwrap_used,
     reason = "what a test cannot set up fails the test"
 )]
+mod changes;
 mod commands;
 mod harness;
 mod hostile;
 mod life;
+mod memory;
 mod names;
 mod reading;
 mod refusals;

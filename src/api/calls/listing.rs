@@ -86,6 +86,22 @@ impl Client {
         folder_listing(call.name, folder, answer)
     }
 
+    /// Sub-folders of `folder` and how many files it holds, `folder/ls` without the files (API
+    /// reference 5.1): for folders beyond the cap of one listing. Counts as a listing of the folder.
+    pub async fn list_sub_folders(
+        &self,
+        ask: &Ask,
+        folder: FolderId,
+    ) -> Result<FolderListing, ApiError> {
+        let call = Call {
+            name: "folder/ls",
+            class: CallClass::Listing(folder),
+        };
+        let request = json!({ "folder_id": folder });
+        let answer: FolderAnswer = self.query(ask, &call, &request).await?;
+        folder_listing(call.name, folder, answer)
+    }
+
     /// The files of `folder` uploaded within `span`, `file/ls` (API reference 5.5): for folders
     /// beyond the cap of one listing. Counts as a listing of the folder.
     pub async fn list_files(

@@ -60,7 +60,9 @@ impl fmt::Display for Held {
         if let Some(pid) = self.pid {
             write!(f, "(process {pid}) ")?;
         }
-        f.write_str("is using this account on this machine; unmount it or wait until it ends")
+        f.write_str(
+            "uses this account on this machine; if it is mounted, `fichierfs status` says where",
+        )
     }
 }
 

@@ -96,7 +96,7 @@ fn a_page_is_short_and_aligned() {
         "/mnt/x\n\
         \x20 Account    work, Premium, 1.5 TB used, 500.0 GB free (as of 2m 5s ago)\n\
         \x20 Process    77, fichierfs 0.1.0, since 07:57:55 (2h 2m)\n\
-        \x20 Names      1000 folders, entries of 40 in memory (3.0 MiB), 2 being looked at again\n\
+        \x20 Names      1000 folders known, the entries of 40 in memory (3.0 MiB), 2 being looked at again\n\
         \x20 Calls      41 made, at most 1.2 a second now, 1 answered with \"too many\"\n\
         \x20 Waiting    1 token, 8 crawl; 2 under way\n\
         \x20 Gate       shut until 10:00:28 (for 28s): the service said \"too many calls\"\n\

@@ -84,6 +84,8 @@ fn build(answer: &FolderListing, numbering: &Numbering) -> (Listing, Numbering) 
             number: &|key, taken| Ino::of(key).filter(|ino| !taken(*ino)),
             numbering,
             fetched: Moment::from_origin(Duration::ZERO),
+            kept: &[],
+            is_complete: !answer.is_cut(),
         },
     )
 }

@@ -138,6 +138,8 @@ fn folders_and_files_that_cannot_be_used_are_told() {
         home.run_with_key(["mount", option, file, &mnt])
             .refused(FAILURE, &[file, word]);
     }
+    let ended = home.run_with_key(["mount", "--cache-dir", file, &mnt]);
+    assert_eq!(ended.err.matches("Not a directory").count(), 1, "{ended:?}");
     home.run_with_key(["mount", "--ca-cert", "/nonexistent/ca.pem", &mnt])
         .refused(FAILURE, &["/nonexistent/ca.pem"]);
     assert!(!mounted(&home));
