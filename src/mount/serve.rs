@@ -199,6 +199,7 @@ async fn first_answers(
     let settings = TreeSettings {
         root,
         dir_cache_time: config.dir_cache_time,
+        crawl: config.crawl,
         ..TreeSettings::default()
     };
     let tree = Tree::new(client.clone(), clock, settings, runtime.clone());
