@@ -144,7 +144,11 @@ fn page(found: &Found, zone: &TimeZone, now: Timestamp) -> String {
     if let Some(status) = &found.status {
         let calls = &status.calls;
         lines.push(("Process", process(&status.mount, zone, now)));
+        if let Some(trouble) = &status.trouble {
+            lines.push(("Problem", trouble.clone()));
+        }
         lines.push(("Names", names(&status.tree)));
+        lines.push(("Kept", kept(&status.tree)));
         lines.push(("Calls", made(calls)));
         lines.push(("Waiting", waiting(calls)));
         lines.push(("Gate", gate(&calls.gate, zone, now)));
@@ -204,6 +208,20 @@ fn names(tree: &TreeFigures) -> String {
         tree.listings,
         binary(tree.listing_bytes)
     )
+}
+
+fn kept(tree: &TreeFigures) -> String {
+    let mut text = format!("{} on disk", binary(tree.stored_bytes));
+    if tree.store_failing {
+        text.push_str(", the last listings could not be written: see the log");
+    }
+    if tree.store_rebuilt > 0 {
+        text.push_str(", was damaged or of another version and comes again from the account");
+    }
+    if tree.store_damaged > 0 {
+        let _ = write!(text, ", {} damaged records set aside", tree.store_damaged);
+    }
+    text
 }
 
 fn made(calls: &CallFigures) -> String {

@@ -39,6 +39,8 @@ fn status() -> Status {
             listings: 40,
             listing_bytes: 3 << 20,
             refreshing: 2,
+            stored_bytes: 12 << 20,
+            store_damaged: 1,
             ..TreeFigures::default()
         },
         calls: CallFigures {
@@ -86,6 +88,7 @@ fn status() -> Status {
             },
             age_seconds: 125,
         }),
+        trouble: None,
     }
 }
 
@@ -97,6 +100,7 @@ fn a_page_is_short_and_aligned() {
         \x20 Account    work, Premium, 1.5 TB used, 500.0 GB free (as of 2m 5s ago)\n\
         \x20 Process    77, fichierfs 0.1.0, since 07:57:55 (2h 2m)\n\
         \x20 Names      1000 folders known, the entries of 40 in memory (3.0 MiB), 2 being looked at again\n\
+        \x20 Kept       12.0 MiB on disk, 1 damaged records set aside\n\
         \x20 Calls      41 made, at most 1.2 a second now, 1 answered with \"too many\"\n\
         \x20 Waiting    1 token, 8 crawl; 2 under way\n\
         \x20 Gate       shut until 10:00:28 (for 28s): the service said \"too many calls\"\n\
