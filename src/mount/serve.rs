@@ -47,6 +47,10 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 /// Threads for network and timers at least: one may be busy decrypting.
 const FEWEST_THREADS: usize = 2;
 
+/// Threads for what blocks on a disk at most; the pool's own default of 512 would be 512 stacks and
+/// as many buffers.
+const MOST_BLOCKING: usize = 16;
+
 /// Mounts and serves until the end; `ready` is told when the mountpoint answers.
 pub fn run(config: config::Mount, mut ready: Ready) -> anyhow::Result<ExitCode> {
     api::install_crypto();
@@ -60,6 +64,7 @@ fn threads() -> anyhow::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(FEWEST_THREADS, usize::from);
     runtime::Builder::new_multi_thread()
         .worker_threads(cores.max(FEWEST_THREADS))
+        .max_blocking_threads(MOST_BLOCKING)
         .thread_name("worker")
         .enable_all()
         .build()
@@ -265,6 +270,7 @@ fn parts(
     let settings = TreeSettings {
         root,
         dir_cache_time: config.dir_cache_time,
+        crawl: config.crawl,
         ..TreeSettings::default()
     };
     let tree = Tree::with_store(client.clone(), clock, settings, runtime.clone(), store)?;

@@ -12,6 +12,10 @@ const NOW: UnixSeconds = 1_760_000_000;
 const PATIENCE: usize = 4_000;
 
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing not known of the service"
+)]
 struct Service {
     /// How many files were uploaded when.
     dates: BTreeMap<UnixSeconds, usize>,
