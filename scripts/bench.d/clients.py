@@ -70,6 +70,8 @@ class Mount:
     def end(self):
         unmount(self.path)
         self.process.end()
+        # What a killed server leaves is a dead mountpoint.
+        unmount(self.path)
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ def main():
     if unknown:
         sys.exit(f"bench: no row {', '.join(unknown)}; there are {', '.join(ROWS)}")
     end_on_signals()
-    tables, busy = [], os.getloadavg()[0]
+    tables, busy, revision = [], os.getloadavg()[0], report.revision()
     with work_folder() as folder:
         run = Run(given.quick, given.alone, folder)
         for name in names:
@@ -66,20 +66,20 @@ def main():
             tables.append(table)
             print(f"{table.markdown()}({name}: {time.monotonic() - began:.0f} s)\n", flush=True)
     if given.write:
-        write(tables, given, names, busy)
+        write(tables, given, names, busy, revision)
     for problem in run.problems:
         print(f"bench: {problem}", file=sys.stderr)
     return 1 if run.problems else 0
 
 
-def write(tables, given, names, busy):
+def write(tables, given, names, busy, revision):
     """Writes the page. A page of some rows only would pass for the whole."""
     if set(names) != set(ROWS) or given.alone:
         sys.exit("bench: --write wants all rows and rclone")
     version = subprocess.run([target() / "interop-venv/bin/rclone", "version"], capture_output=True, text=True, check=True)
     command = "scripts/bench --quick --write" if given.quick else "scripts/bench --write"
     note = f"load average {busy:.1f} before it began"
-    page = report.document(tables, version.stdout.splitlines()[0], command, note)
+    page = report.document(tables, version.stdout.splitlines()[0], command, revision, note)
     pathlib.Path("docs/performance.md").write_text(page)
 
 

@@ -103,12 +103,13 @@ def is_mounted(folder):
 
 
 def unmount(folder):
-    """Unmounts as a person would, then however it goes."""
+    """Unmounts as a person would, then however it goes. Nothing is waited for: a server that does not answer holds
+    up whoever unmounts it, too."""
     for command in (["umount"], ["fusermount3", "-u"], ["umount", "-l"], ["fusermount3", "-uz"]):
         if not is_mounted(folder):
             return
-        with contextlib.suppress(FileNotFoundError, subprocess.TimeoutExpired):
-            subprocess.run([*command, str(folder)], stderr=subprocess.DEVNULL, timeout=20, check=False)
+        with contextlib.suppress(FileNotFoundError):
+            finish([*command, folder], 5)
 
 
 @contextlib.contextmanager

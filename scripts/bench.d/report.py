@@ -108,11 +108,11 @@ def revision():
     return out.stdout.strip() or "an unknown revision"
 
 
-def document(tables, rclone_version, command, load):
+def document(tables, rclone_version, command, measured, load):
     """The page docs/performance.md."""
     head = f"""# Performance
 
-Measured by `{command}` at {revision()} with {rclone_version}, on {machine()}; {load}.
+Measured by `{command}` at {measured} with {rclone_version}, on {machine()}; {load}.
 Absolute figures hold for that machine only; read the ratios. The service is the stand-in in `tests/fake-1fichier`,
 client and service run on the same cores, and everything goes over TLS.
 

@@ -147,11 +147,15 @@ fn page(found: &Found, zone: &TimeZone, now: Timestamp) -> String {
     if let Some(status) = &found.status {
         let calls = &status.calls;
         lines.push(("Process", process(&status.mount, zone, now)));
+        if let Some(trouble) = &status.trouble {
+            lines.push(("Problem", trouble.clone()));
+        }
         lines.push(("Names", names(&status.tree)));
         lines.extend(crawl(&status.tree).map(|line| ("Tree", line)));
         for folder in &status.tree.large {
             lines.push(("Large", large(folder)));
         }
+        lines.push(("Kept", kept(&status.tree)));
         lines.push(("Calls", made(calls)));
         lines.push(("Waiting", waiting(calls)));
         lines.push(("Gate", gate(&calls.gate, zone, now)));
@@ -243,6 +247,20 @@ fn large(folder: &LargeFigures) -> String {
         folder.found,
         span(folder.slices_left.saturating_mul(SLICE_SECONDS))
     )
+}
+
+fn kept(tree: &TreeFigures) -> String {
+    let mut text = format!("{} on disk", binary(tree.stored_bytes));
+    if tree.store_failing {
+        text.push_str(", the last listings could not be written: see the log");
+    }
+    if tree.store_rebuilt > 0 {
+        text.push_str(", was damaged or of another version and comes again from the account");
+    }
+    if tree.store_damaged > 0 {
+        let _ = write!(text, ", {} damaged records set aside", tree.store_damaged);
+    }
+    text
 }
 
 fn made(calls: &CallFigures) -> String {

@@ -21,6 +21,9 @@ pub struct Status {
     pub reading: ReadFigures,
     /// What the service last said of the account; absent before it said anything.
     pub account: Option<AccountAnswer>,
+    /// What is wrong with the account (a refused key, a subscription that ended), in a line for people;
+    /// absent while nothing is known to be.
+    pub trouble: Option<String>,
 }
 
 /// Names and attributes.
@@ -46,6 +49,14 @@ pub struct TreeFigures {
     pub inodes: u64,
     /// Folders being looked at again in the background.
     pub refreshing: u64,
+    /// Bytes on disk of what is kept for the next mount.
+    pub stored_bytes: u64,
+    /// Whether the last attempt to keep something failed.
+    pub store_failing: bool,
+    /// How often what was kept had to be thrown away.
+    pub store_rebuilt: u64,
+    /// Damaged records that exist nowhere else and were set aside, now or by earlier mounts.
+    pub store_damaged: u64,
 }
 
 /// How the tree is being completed in the background.

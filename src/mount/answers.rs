@@ -1,6 +1,7 @@
 //! What a running mount answers to commands.
 //!
 //! Promises: a status makes no call and waits for nobody; everything else ends within the socket's limit.
+use super::account::AccountHealth;
 use crate::api::scheduler::{GateCause, GateSnapshot, SchedulerSnapshot};
 use crate::api::{Ask, Client, Priority, Requester};
 use crate::control::status::{
@@ -15,6 +16,7 @@ use crate::tree::{
 };
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the account may take to answer: one silence after a flood (30 s) and the calls behind it.
@@ -30,6 +32,7 @@ pub(super) struct Control {
     pub(super) tree: Tree,
     pub(super) reader: Reader,
     pub(super) clock: Clock,
+    pub(super) health: Arc<AccountHealth>,
     pub(super) pong: Pong,
 }
 
@@ -65,6 +68,7 @@ impl Control {
             tree: tree_figures(&self.tree.snapshot()),
             calls: call_figures(scheduler.snapshot()),
             reading: read_figures(&self.reader.snapshot()),
+            trouble: self.health.trouble(),
             account: scheduler.user_info().map(|(info, at)| AccountAnswer {
                 info,
                 age_seconds: self.clock.unix().saturating_sub(at).as_secs(),
@@ -134,6 +138,10 @@ fn tree_figures(tree: &TreeSnapshot) -> TreeFigures {
         listing_bytes: tree.listing_bytes,
         inodes: number(tree.inodes),
         refreshing: number(tree.refreshing),
+        stored_bytes: tree.store.map_or(0, |store| store.cache_bytes),
+        store_failing: tree.store.is_some_and(|store| store.is_failing),
+        store_rebuilt: tree.store.map_or(0, |store| store.rebuilt.into()),
+        store_damaged: tree.store.map_or(0, |store| store.damaged),
     }
 }
 

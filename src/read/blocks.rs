@@ -10,7 +10,8 @@
 //! one piece, so that a later read is a slice and the connection's buffers are free again.
 use crate::api::FileId;
 use crate::util::sync::lock;
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
+use memmap2::MmapMut;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Mutex;
@@ -68,14 +69,14 @@ impl Run {
     }
 
     /// Appends the bytes `range` of the block to `out`; the run must hold them.
-    fn copy(&self, range: Range<u64>, out: &mut BytesMut) {
+    fn copy(&self, range: Range<u64>, out: &mut impl BufMut) {
         let mut at = self.start;
         for chunk in &self.chunks {
             let end = at + chunk.len() as u64;
             let from = range.start.max(at);
             let to = range.end.min(end);
             if from < to {
-                out.extend_from_slice(&chunk[offset(from - at)..offset(to - at)]);
+                out.put_slice(&chunk[offset(from - at)..offset(to - at)]);
             }
             at = end;
         }
@@ -277,31 +278,51 @@ fn one_piece(slot: &Slot, part: &Range<u64>) -> Option<Bytes> {
 /// The runs as few pieces as can be: sorted, overlaps dropped, touching ones joined.
 fn join(mut runs: Vec<Run>) -> Vec<Run> {
     runs.sort_by_key(|run| run.start);
-    let mut joined: Vec<(u64, BytesMut)> = Vec::new();
-    for run in runs {
-        match joined.last_mut() {
-            Some((start, bytes)) if *start + bytes.len() as u64 >= run.start => {
-                let end = *start + bytes.len() as u64;
-                if run.end() > end {
-                    run.copy(end..run.end(), bytes);
+    let mut joined = Vec::new();
+    let mut rest = &runs[..];
+    while let Some(first) = rest.first() {
+        // As far as the next gap.
+        let (mut end, mut count) = (first.end(), 1);
+        while let Some(next) = rest.get(count).filter(|next| next.start <= end) {
+            end = end.max(next.end());
+            count += 1;
+        }
+        let (touching, others) = rest.split_at(count);
+        let piece = own_piece(offset(end - first.start), |mut out| {
+            let mut at = first.start;
+            for run in touching {
+                if run.end() > at {
+                    run.copy(at..run.end(), &mut out);
+                    at = run.end();
                 }
             }
-            _ => {
-                let mut bytes = BytesMut::with_capacity(offset(run.len));
-                run.copy(run.start..run.end(), &mut bytes);
-                joined.push((run.start, bytes));
-            }
-        }
+        });
+        joined.push(Run {
+            start: first.start,
+            len: end - first.start,
+            chunks: vec![piece],
+            settled: true,
+        });
+        rest = others;
     }
     joined
-        .into_iter()
-        .map(|(start, bytes)| Run {
-            start,
-            len: bytes.len() as u64,
-            chunks: vec![bytes.freeze()],
-            settled: true,
-        })
-        .collect()
+}
+
+/// `len` bytes in memory of their own, written by `fill`. Larger ones go back to the system as soon as
+/// they are dropped: blocks come and go in random order for weeks, and in the heap of libc they would
+/// leave holes that take up as much again as the blocks (measured).
+fn own_piece(len: usize, fill: impl FnOnce(&mut [u8])) -> Bytes {
+    /// Bytes from which it is worth a mapping.
+    const LARGE: usize = 32 * 1024;
+    if len >= LARGE
+        && let Ok(mut piece) = MmapMut::map_anon(len)
+    {
+        fill(&mut piece);
+        return Bytes::from_owner(piece);
+    }
+    let mut piece = vec![0; len];
+    fill(&mut piece);
+    piece.into()
 }
 
 /// `range` of a file cut at block borders: block index and the part within that block.

@@ -158,7 +158,8 @@ impl File {
             return Need::Present;
         }
         if sources == Sources::All {
-            let part = self.store.loadable(self.id, self.size, hole);
+            let wanted = hole..edge.max(range.end).min(self.size);
+            let part = self.store.loadable(self.id, wanted);
             if !part.is_empty() {
                 return Need::OnDisk(part);
             }

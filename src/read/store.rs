@@ -4,10 +4,15 @@ use super::disk::DiskCache;
 use crate::api::FileId;
 use bytes::Bytes;
 use std::ops::Range;
+use tokio::sync::Semaphore;
 
 /// Bytes brought from disk to memory at once: a sequential reader then goes to the disk once per
 /// eight of the kernel's requests, a random one reads no more than a disk does for one anyway.
 const LOAD: u64 = 1024 * 1024;
+
+/// Loads at a time. More does not make a disk faster, and each holds a thread and its bytes: two
+/// hundred readers would have two hundred of both.
+const LOADS: usize = 4;
 
 /// Bytes of the disk cache's unit: what begins within one is fetched from its beginning, or the
 /// unit could not be kept. It costs 3 ms at 25 MB/s.
@@ -17,11 +22,16 @@ const UNIT: u64 = 64 * 1024;
 pub(super) struct Store {
     pub(super) memory: Blocks,
     disk: Option<DiskCache>,
+    loads: Semaphore,
 }
 
 impl Store {
     pub(super) fn new(memory: Blocks, disk: Option<DiskCache>) -> Self {
-        Self { memory, disk }
+        Self {
+            memory,
+            disk,
+            loads: Semaphore::new(LOADS),
+        }
     }
 
     /// The disk cache, if there is one.
@@ -68,9 +78,10 @@ impl Store {
         range.start..end
     }
 
-    /// The part of a file that is worth loading for a reader that lacks the byte at `at`.
-    pub(super) fn loadable(&self, file: FileId, size: u64, at: u64) -> Range<u64> {
-        self.on_disk(file, at..at.saturating_add(LOAD).min(size))
+    /// The part of `range` that is worth loading for a reader that lacks its first byte.
+    pub(super) fn loadable(&self, file: FileId, range: Range<u64>) -> Range<u64> {
+        let end = range.end.min(range.start.saturating_add(LOAD));
+        self.on_disk(file, range.start..end)
     }
 
     /// Brings `range` from disk to memory; returns what could be read, nothing when that failed.
@@ -78,12 +89,18 @@ impl Store {
         let Some(disk) = self.disk.clone() else {
             return Bytes::new();
         };
+        // The semaphore is never closed; without a permit the load is merely not bounded.
+        let _turn = self.loads.acquire().await.ok();
         let part = range.clone();
         let read = tokio::task::spawn_blocking(move || disk.read(file, size, part)).await;
         let Ok(Some(bytes)) = read else {
             return Bytes::new();
         };
         self.memory.append(file, range.start, &bytes);
+        // Or each of its blocks would keep all of it.
+        for block in range.start / BLOCK..range.end.div_ceil(BLOCK) {
+            self.memory.settle(file, block * BLOCK);
+        }
         bytes
     }
 

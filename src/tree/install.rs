@@ -1,8 +1,10 @@
 //! What an answer of the service changes: the listing, the inodes the kernel holds, the folders'
 //! places and dates, and what the kernel must be told.
 //!
-//! Answers are taken in one after the other, so that the checks of one see all that others brought.
-//! An id seen in two folders belongs to the one listed last. Lock order: `installing`, then either `folders` or the inodes, never both of these.
+//! Answers are taken in one after the other, so that the checks of one see all that others brought, on
+//! the blocking pool: what was known may have to be read, and numbers that duplicates are given are on
+//! disk before anyone sees them. An id seen in two folders belongs to the one listed last.
+//! Lock order: `installing`, then either `folders` or the inodes, never both of these.
 use super::change::Change;
 use super::fetch::Answer;
 use super::folders::FolderState;
@@ -30,13 +32,15 @@ impl Tree {
         let ino = self.ino_of(folder);
         // What is in memory lacks what was seen elsewhere meanwhile.
         let in_memory = self.inner.cache.get(folder);
-        let old = in_memory.or_else(|| old.map(|old| self.still_here(old, &places)));
-        let (line, numbering) = {
+        let old = in_memory.or_else(|| {
+            let old = old.or_else(|| self.recall_now(folder));
+            old.map(|old| self.still_here(old, &places))
+        });
+        let (line, former) = {
             let folders = lock(&self.inner.folders);
-            let state = folders.get(folder);
             let mut line = folders.line_of(folder);
             line.extend(&self.inner.settings.root.above);
-            (line, state.and_then(|state| state.numbering.clone()))
+            (line, folders.numbering(folder))
         };
         let (said, is_complete, kept) = kept_of(answer, old.as_deref());
         if !is_complete {
@@ -46,7 +50,7 @@ impl Tree {
         let around = Surroundings {
             ino,
             number: &number,
-            numbering: &numbering.unwrap_or_default(),
+            numbering: &former,
             fetched: self.inner.clock.now(),
             kept: &kept,
             is_complete,
@@ -54,8 +58,14 @@ impl Tree {
         let (listing, numbering) = Listing::build(&said, &around);
         let listing = Arc::new(listing);
         let changes = old.as_deref().map(|old| diff(old, &listing));
+        if numbering != *former
+            && let Some(store) = &self.inner.store
+        {
+            store.put_numbering(folder, &numbering);
+        }
         self.take_over(folder, &listing, changes.as_deref(), &mut places);
         let noted = self.note(folder, &listing, changes.as_deref(), numbering);
+        self.keep(&listing, changes.as_deref());
 
         self.inner.cache.insert(Arc::clone(&listing));
         self.inner.inodes.refresh(&noted.nodes);
@@ -69,24 +79,51 @@ impl Tree {
         listing
     }
 
-    /// Shows a listing again that fell out of memory.
-    pub(super) fn show_again(&self, listing: Arc<Listing>) {
-        let places = lock(&self.inner.installing);
-        if self.inner.cache.get(listing.folder()).is_none() {
-            self.inner.cache.insert(self.still_here(listing, &places));
+    /// Shows a listing again that fell out of memory; returns what is shown. Waits for answers that are
+    /// being taken in, so not to be used on an event loop.
+    pub(super) fn show_again(&self, listing: Arc<Listing>) -> Arc<Listing> {
+        let mut places = lock(&self.inner.installing);
+        if let Some(shown) = self.inner.cache.get(listing.folder()) {
+            return shown;
         }
+        let listing = self.still_here(listing, &places);
+        for node in listing.entries().iter().filter(|node| !node.is_folder()) {
+            places.put(node.ino, listing.folder());
+        }
+        self.inner.cache.insert(Arc::clone(&listing));
+        self.sweep(&mut places);
+        listing
+    }
+
+    /// Forgets the places of files whose listings fell out of memory.
+    fn sweep(&self, places: &mut Places) {
+        places.sweep(|ino, folder| {
+            let known = self.inner.cache.get(folder);
+            known.is_some_and(|known| known.at(ino).is_some())
+        });
     }
 
     /// A listing that fell out of memory, without what was seen elsewhere since.
     fn still_here(&self, listing: Arc<Listing>, places: &Places) -> Arc<Listing> {
-        let is_elsewhere = |node: &Node| {
-            let other = places.of(node.ino).filter(|it| *it != listing.folder());
-            other.is_some_and(|other| shows(self.inner.cache.get(other).as_deref(), node))
+        let here = listing.folder();
+        let moved: HashSet<Ino> = {
+            let folders = lock(&self.inner.folders);
+            let entries = listing.entries().iter();
+            let moved = entries.filter(|node| match node.key() {
+                NodeKey::Folder(id) => folders
+                    .get(id)
+                    .is_some_and(|state| state.parent != Some(here)),
+                NodeKey::File(_) => places
+                    .of(node.ino)
+                    .filter(|other| *other != here)
+                    .is_some_and(|other| shows(self.inner.cache.get(other).as_deref(), node)),
+            });
+            moved.map(|node| node.ino).collect()
         };
-        if listing.entries().iter().any(|node| is_elsewhere(node)) {
-            Arc::new(listing.without(is_elsewhere))
-        } else {
+        if moved.is_empty() {
             listing
+        } else {
+            Arc::new(listing.without(|node| moved.contains(&node.ino)))
         }
     }
 
@@ -146,10 +183,7 @@ impl Tree {
                 }
             }
         }
-        places.sweep(|ino, folder| {
-            let known = self.inner.cache.get(folder);
-            known.is_some_and(|known| known.at(ino).is_some())
-        });
+        self.sweep(places);
         for (loser, lost) in losses {
             if let Some(known) = self.inner.cache.get(loser) {
                 self.lose(&known, &lost);
@@ -243,13 +277,14 @@ impl Tree {
         let before = state.changed;
         let relisted_blindly = state.listed && changes.is_none();
         state.changed = moved_on(state, listing.newest(), changes, noticed);
-        state.numbering = (!numbering.is_empty()).then(|| Arc::new(numbering));
         state.listed = true;
         state.entries = u32::try_from(listing.entries().len()).unwrap_or(u32::MAX);
+        let changed = state.changed.filter(|_| state.changed != before);
+        folders.number(folder, numbering);
         Noted {
             nodes,
             unlisted,
-            changed: state.changed.filter(|_| state.changed != before),
+            changed,
             relisted_blindly,
         }
     }
@@ -288,14 +323,18 @@ impl Tree {
     /// The service knows nothing of `folder`: it is gone, and so it must be from its parent soon.
     pub(super) fn vanished(&self, folder: FolderId) {
         self.inner.cache.remove(folder);
+        if let Some(store) = &self.inner.store {
+            store.remove(folder);
+        }
         self.forget_large(folder);
         if let Some(node) = self.inner.inodes.get(self.ino_of(folder)) {
             self.inner.inodes.mark_gone(&node);
         }
         // What is below it is out of reach from now on.
-        let parent = lock(&self.inner.folders)
-            .seen(folder)
-            .and_then(|state| state.parent.take());
+        let parent = lock(&self.inner.folders).seen(folder).and_then(|state| {
+            state.kept = None;
+            state.parent.take()
+        });
         if let Some(parent) = parent
             && let Some(known) = self.inner.cache.get(parent)
         {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Virtual seconds per real second.
-const FACTOR: &str = "20";
+const FACTOR: &str = "8";
 
 /// The number behind `name` in the newest report of the mount.
 fn reported(mount: &Mount, name: &str) -> Option<u64> {

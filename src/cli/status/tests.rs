@@ -61,6 +61,8 @@ fn status() -> Status {
                     ..LargeFigures::default()
                 },
             ],
+            stored_bytes: 12 << 20,
+            store_damaged: 1,
             ..TreeFigures::default()
         },
         calls: CallFigures {
@@ -108,6 +110,7 @@ fn status() -> Status {
             },
             age_seconds: 125,
         }),
+        trouble: None,
     }
 }
 
@@ -122,6 +125,7 @@ fn a_page_is_short_and_aligned() {
         \x20 Tree       40 of 1000 folders listed, 3 to be tried again, the rest in 16m or more\n\
         \x20 Large      folder 4100021 is being listed: 3990 of 12000 files, 1m or more to go\n\
         \x20 Large      folder 4100022 is known in part only, the service shows no more of it\n\
+        \x20 Kept       12.0 MiB on disk, 1 damaged records set aside\n\
         \x20 Calls      41 made, at most 1.2 a second now, 1 answered with \"too many\"\n\
         \x20 Waiting    1 token, 8 crawl; 2 under way\n\
         \x20 Gate       shut until 10:00:28 (for 28s): the service said \"too many calls\"\n\
