@@ -329,7 +329,9 @@ impl Tree {
             Err(error) => {
                 log::info!("{error}");
                 // Shown until it is known better, also when it fell out of memory meanwhile.
-                if let Some(old) = old {
+                if let Some(old) = old
+                    && !self.is_kept(folder)
+                {
                     let tree = self.clone();
                     let shown = self
                         .inner

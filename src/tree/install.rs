@@ -30,12 +30,10 @@ impl Tree {
     ) -> Arc<Listing> {
         let mut places = lock(&self.inner.installing);
         let ino = self.ino_of(folder);
-        // What is in memory lacks what was seen elsewhere meanwhile.
-        let in_memory = self.inner.cache.get(folder);
-        let old = in_memory.or_else(|| {
-            let old = old.or_else(|| self.recall_now(folder));
-            old.map(|old| self.still_here(old, &places))
-        });
+        // What is in memory or kept lacks what was seen elsewhere meanwhile.
+        let known = self.inner.cache.get(folder);
+        let known = known.or_else(|| self.recall_now(folder));
+        let old = known.or_else(|| old.map(|old| self.still_here(old, &places)));
         let (line, former) = {
             let folders = lock(&self.inner.folders);
             let mut line = folders.line_of(folder);
@@ -63,9 +61,9 @@ impl Tree {
         {
             store.put_numbering(folder, &numbering);
         }
-        self.take_over(folder, &listing, changes.as_deref(), &mut places);
+        let shrunk = self.take_over(folder, &listing, changes.as_deref(), &mut places);
         let noted = self.note(folder, &listing, changes.as_deref(), numbering);
-        self.keep(&listing, changes.as_deref());
+        self.keep(&listing, &shrunk, changes.as_deref());
 
         self.inner.cache.insert(Arc::clone(&listing));
         self.inner.inodes.refresh(&noted.nodes);
@@ -110,9 +108,10 @@ impl Tree {
             let folders = lock(&self.inner.folders);
             let entries = listing.entries().iter();
             let moved = entries.filter(|node| match node.key() {
-                NodeKey::Folder(id) => folders
-                    .get(id)
-                    .is_some_and(|state| state.parent != Some(here)),
+                NodeKey::Folder(id) => {
+                    let parent = folders.get(id).and_then(|state| state.parent);
+                    parent.is_some_and(|parent| parent != here)
+                }
                 NodeKey::File(_) => places
                     .of(node.ino)
                     .filter(|other| *other != here)
@@ -149,14 +148,15 @@ impl Tree {
         number
     }
 
-    /// Takes what came into `folder` out of the folders that showed it before.
+    /// Takes what came into `folder` out of the folders that showed it before; returns what is left of
+    /// their listings.
     fn take_over(
         &self,
         folder: FolderId,
         listing: &Listing,
         changes: Option<&[EntryChange]>,
         places: &mut Places,
-    ) {
+    ) -> Vec<Arc<Listing>> {
         let came: Vec<&Arc<Node>> = match changes {
             None => listing.entries().iter().collect(),
             Some(changes) => changes
@@ -168,27 +168,31 @@ impl Tree {
                 .collect(),
         };
         let mut losses: HashMap<FolderId, HashSet<Ino>> = HashMap::new();
+        let mut lose = |before: Option<FolderId>, ino| {
+            if let Some(before) = before.filter(|before| *before != folder) {
+                losses.entry(before).or_default().insert(ino);
+            }
+        };
+        let (sub_folders, files): (Vec<&Arc<Node>>, _) =
+            came.iter().copied().partition(|node| node.is_folder());
         {
             let folders = lock(&self.inner.folders);
-            for node in &came {
-                let before = match node.key() {
-                    NodeKey::Folder(id) => folders
-                        .get(id)
-                        .and_then(|state| state.parent)
-                        .filter(|parent| *parent != folder),
-                    NodeKey::File(_) => places.put(node.ino, folder),
-                };
-                if let Some(before) = before {
-                    losses.entry(before).or_default().insert(node.ino);
-                }
+            for node in sub_folders {
+                let before = node.folder().and_then(|it| folders.get(it.id));
+                lose(before.and_then(|state| state.parent), node.ino);
             }
+        }
+        for (node, kept) in files.iter().zip(self.kept_places(&files)) {
+            lose(kept, node.ino);
+            lose(places.put(node.ino, folder), node.ino);
         }
         self.sweep(places);
-        for (loser, lost) in losses {
-            if let Some(known) = self.inner.cache.get(loser) {
-                self.lose(&known, &lost);
-            }
-        }
+        let shrunk = losses.into_iter().filter_map(|(loser, lost)| {
+            let known = self.inner.cache.get(loser);
+            let known = known.or_else(|| self.recall_now(loser))?;
+            self.lose(&known, &lost)
+        });
+        let shrunk = shrunk.collect();
         // The kernel may remember a place that is not in memory any more.
         for node in came {
             if let Some(held) = self.inner.inodes.get(node.ino)
@@ -202,13 +206,15 @@ impl Tree {
                 self.inner.changes.push(held.parent, [entry]);
             }
         }
+        shrunk
     }
 
-    /// Takes entries out of a listing that were seen in another folder since.
-    fn lose(&self, known: &Listing, lost: &HashSet<Ino>) {
-        let shrunk = known.without(|node| lost.contains(&node.ino));
+    /// Takes entries out of a listing that were seen in another folder since; returns what is left, if
+    /// it is less than before.
+    fn lose(&self, known: &Listing, lost: &HashSet<Ino>) -> Option<Arc<Listing>> {
+        let shrunk = Arc::new(known.without(|node| lost.contains(&node.ino)));
         if shrunk.entries().len() == known.entries().len() {
-            return;
+            return None;
         }
         let changes = diff(known, &shrunk);
         let changed = {
@@ -219,7 +225,7 @@ impl Tree {
             state.changed
         };
         let ino = known.ino();
-        self.inner.cache.insert(Arc::new(shrunk));
+        self.inner.cache.insert(Arc::clone(&shrunk));
         if let Some(own) = self.inner.inodes.get(ino) {
             self.inner.inodes.refresh([&with_change(&own, changed)]);
         }
@@ -232,6 +238,7 @@ impl Tree {
         });
         let whole = [Change::Entries(ino), Change::Attributes(ino)];
         self.inner.changes.push(ino, whole.into_iter().chain(names));
+        Some(shrunk)
     }
 
     fn noticed(&self) -> UnixSeconds {

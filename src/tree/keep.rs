@@ -45,8 +45,14 @@ pub(super) fn folders_of(store: &Store, root: &RootFolder, clock: Clock) -> Fold
 }
 
 impl Tree {
-    /// Puts a listing that was just taken in, with what is remembered of the folders it concerns.
-    pub(super) fn keep(&self, listing: &Arc<Listing>, changes: Option<&[EntryChange]>) {
+    /// Puts a listing that was just taken in, what is left of others because of it, and what is
+    /// remembered of the folders concerned.
+    pub(super) fn keep(
+        &self,
+        listing: &Arc<Listing>,
+        shrunk: &[Arc<Listing>],
+        changes: Option<&[EntryChange]>,
+    ) {
         let Some(store) = &self.inner.store else {
             return;
         };
@@ -66,10 +72,13 @@ impl Tree {
             NodeKey::Folder(folder) => Some(folder),
             NodeKey::File(_) => None,
         });
+        let mut listings = vec![Arc::clone(listing)];
+        listings.extend(shrunk.iter().cloned());
+        let listed = listings.iter().map(|it| it.folder());
         let mut records = Vec::new();
         let mut folders = lock(&self.inner.folders);
         folders.state(listing.folder()).kept = Some(fetched);
-        for folder in concerned.chain([listing.folder()]) {
+        for folder in concerned.chain(listed) {
             if let Some(state) = folders.get(folder) {
                 let record = FolderRecord {
                     parent: state.parent,
@@ -81,7 +90,19 @@ impl Tree {
             }
         }
         drop(folders);
-        store.put(listing, records);
+        store.put(listings, records);
+    }
+
+    /// The folders that showed these files last, as far as that is kept.
+    pub(super) fn kept_places(&self, files: &[&Arc<Node>]) -> Vec<Option<FolderId>> {
+        let Some(store) = &self.inner.store else {
+            return vec![None; files.len()];
+        };
+        let derived: Vec<Ino> = files
+            .iter()
+            .map(|node| self.inner.inodes.derived(node.ino))
+            .collect();
+        store.places(&derived)
     }
 
     /// The listing of `folder` that the store keeps, if any: in memory from then on.
@@ -107,12 +128,9 @@ impl Tree {
         let number = |key, taken: &dyn Fn(Ino) -> bool| {
             if let NodeKey::Folder(id) = key {
                 let mut folders = lock(&self.inner.folders);
-                if folders.get(id).is_none() {
-                    // What was remembered of it is damaged; its name is not.
-                    folders.state(id).parent = Some(folder);
-                }
-                // A listing taken in later may have shown it elsewhere.
-                if folders.state(id).parent != Some(folder) || line.contains(&id) {
+                // What was remembered of it may be lost; its name is not.
+                let parent = folders.state(id).parent.get_or_insert(folder);
+                if *parent != folder || line.contains(&id) {
                     return None;
                 }
             }

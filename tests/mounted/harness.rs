@@ -88,11 +88,6 @@ impl Mount {
         self.folders.path().join("mnt")
     }
 
-    /// Its base folder of states.
-    pub(crate) fn state_dir(&self) -> PathBuf {
-        self.folders.path().join("state")
-    }
-
     /// A path on the mount.
     pub(crate) fn path(&self, below: &str) -> PathBuf {
         self.dir().join(below)

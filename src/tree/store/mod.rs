@@ -39,7 +39,7 @@ use crate::api::scheduler::Fingerprint;
 use crate::api::{FileId, FolderId};
 use crate::util::clock::Clock;
 use account::Owner;
-use cache::CacheStore;
+use cache::{CacheStore, Kept};
 use primary::PrimaryStore;
 use std::path::Path;
 use std::sync::Arc;
@@ -175,14 +175,17 @@ impl Store {
         self.inner.writer.places(files)
     }
 
-    /// Keeps a listing, and what is remembered of folders since.
+    /// Keeps listings, and what is remembered of folders since: all of it or nothing.
     pub(super) fn put(
         &self,
-        listing: &Arc<Listing>,
+        listings: Vec<Arc<Listing>>,
         folders: impl IntoIterator<Item = (FolderId, FolderRecord)>,
     ) {
-        let fetched = self.inner.clock.unix_at(listing.fetched());
-        self.inner.writer.put(listing, fetched, folders);
+        let kept = listings.into_iter().map(|listing| Kept {
+            fetched: self.inner.clock.unix_at(listing.fetched()),
+            listing,
+        });
+        self.inner.writer.put(kept, folders);
     }
 
     /// Forgets a folder that is gone.

@@ -7,13 +7,11 @@
 //! The lock guards maps only and is never held while the disk is asked.
 use super::Found;
 use super::cache::{Batch, CacheStore, Kept, numbers};
-use super::record::{self, FolderRecord, StoredListing};
+use super::record::FolderRecord;
 use crate::api::FolderId;
 use crate::tree::inode::Ino;
-use crate::tree::listing::Listing;
-use crate::tree::node::{Kind, NodeKey};
 use crate::util::sync::lock;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -99,25 +97,22 @@ impl Writer {
 
     pub(super) fn put(
         &self,
-        listing: &Arc<Listing>,
-        fetched: Duration,
+        listings: impl Iterator<Item = Kept>,
         folders: impl IntoIterator<Item = (FolderId, FolderRecord)>,
     ) {
-        let folder = listing.folder();
         let mut queue = lock(&self.shared.queue);
         queue.next.folders.extend(folders);
-        queue.bytes += listing.weight();
-        if queue.bytes > WAITING_MOST {
-            queue.unkept.insert(folder);
-            queue.next.listings.remove(&folder);
-        } else {
+        for kept in listings {
+            let folder = kept.listing.folder();
+            queue.bytes += kept.listing.weight();
+            if queue.bytes > WAITING_MOST {
+                queue.unkept.insert(folder);
+                queue.next.listings.remove(&folder);
+                continue;
+            }
             queue.unkept.remove(&folder);
-            let places = numbers(listing).map(|ino| (ino, folder));
+            let places = numbers(&kept.listing).map(|ino| (ino, folder));
             queue.next.places.extend(places);
-            let kept = Kept {
-                listing: Arc::clone(listing),
-                fetched,
-            };
             queue.next.listings.insert(folder, Some(kept));
         }
         drop(queue);
@@ -154,7 +149,7 @@ impl Writer {
         };
         match waiting {
             Some(waiting) => waiting.map(Found::Waiting),
-            None => self.read(folder).map(Found::Read),
+            None => self.cache().listing(folder).map(Found::Read),
         }
     }
 
@@ -171,52 +166,6 @@ impl Writer {
             }
         }
         places
-    }
-
-    /// A listing on disk without the files that a newer listing of another folder shows.
-    fn read(&self, folder: FolderId) -> Option<StoredListing> {
-        let mut stored = self.cache().listing(folder)?;
-        let files: Vec<Ino> = record::file_numbers(&stored).collect();
-        let places: HashMap<Ino, FolderId> = files
-            .iter()
-            .zip(self.places(&files))
-            .filter_map(|(ino, place)| Some((*ino, place.filter(|place| *place != folder)?)))
-            .collect();
-        if !places.is_empty() {
-            // Numbers are not quite ids: look whether the other folder shows the very file.
-            let mut others: HashMap<FolderId, HashSet<NodeKey>> = HashMap::new();
-            stored.entries.retain(|(_, kind)| {
-                let Kind::File(file) = kind else { return true };
-                let key = NodeKey::File(file.url.id());
-                let Some(place) = Ino::of(key).and_then(|ino| places.get(&ino)) else {
-                    return true;
-                };
-                let others = others.entry(*place).or_insert_with(|| self.keys_of(*place));
-                !others.contains(&key)
-            });
-        }
-        Some(stored)
-    }
-
-    /// The entries of a folder as they were put.
-    fn keys_of(&self, folder: FolderId) -> HashSet<NodeKey> {
-        let waiting = {
-            let queue = lock(&self.shared.queue);
-            queue.batches().find_map(|batch| {
-                let kept = batch.listings.get(&folder)?.as_ref()?;
-                Some(Arc::clone(&kept.listing))
-            })
-        };
-        match waiting {
-            Some(listing) => listing.entries().iter().map(|node| node.key()).collect(),
-            None => self
-                .cache()
-                .listing(folder)
-                .iter()
-                .flat_map(|stored| &stored.entries)
-                .map(|(_, kind)| kind.key())
-                .collect(),
-        }
     }
 }
 
