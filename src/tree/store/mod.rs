@@ -19,6 +19,7 @@ mod account;
 mod cache;
 mod codec;
 mod error;
+mod fill;
 mod primary;
 mod record;
 mod shelf;
