@@ -243,6 +243,11 @@ async fn first_answers(
     }
     store.claim(info.as_ref().map_or("", |info| &*info.email))?;
     let deadline = Deadline::within(clock, AFTER_SILENCE);
+    // The service says who an account is once in six minutes. Were the answer lost with a process that
+    // is killed in its first moments, the account could not be mounted again for as long.
+    if let Err(error) = client.scheduler().flush().await {
+        log::warn!("the call budget could not be saved: {error}");
+    }
     let path = config.root.as_str();
     let root = resolve_root(client, Path::new(path), deadline).await?;
     store.keep_root(path, &root);
