@@ -8,7 +8,7 @@ use super::mounts;
 use crate::config::AccountName;
 use crate::control::client::AskError;
 use crate::control::status::{
-    CallFigures, DiskFigures, Document, Found, GateFigures, ReadFigures, TreeFigures,
+    CallFigures, DiskFigures, Document, Found, GateFigures, LargeFigures, ReadFigures, TreeFigures,
 };
 use crate::control::{AccountAnswer, Answer, Pong, Request};
 use crate::mount::mountinfo::{self, Entry};
@@ -26,6 +26,9 @@ use std::time::Duration;
 
 /// How long a mount may take: it need not ask anybody.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// Between two slices of a large folder: the service lists a folder once in that time.
+const SLICE_SECONDS: u64 = 30;
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -144,7 +147,15 @@ fn page(found: &Found, zone: &TimeZone, now: Timestamp) -> String {
     if let Some(status) = &found.status {
         let calls = &status.calls;
         lines.push(("Process", process(&status.mount, zone, now)));
+        if let Some(trouble) = &status.trouble {
+            lines.push(("Problem", trouble.clone()));
+        }
         lines.push(("Names", names(&status.tree)));
+        lines.push(("Kept", kept(&status.tree)));
+        lines.extend(crawl(&status.tree).map(|line| ("Tree", line)));
+        for folder in &status.tree.large {
+            lines.push(("Large", large(folder)));
+        }
         lines.push(("Calls", made(calls)));
         lines.push(("Waiting", waiting(calls)));
         lines.push(("Gate", gate(&calls.gate, zone, now)));
@@ -203,6 +214,52 @@ fn names(tree: &TreeFigures) -> String {
         "{folders} known, the entries of {} in memory ({}){refreshing}",
         tree.listings,
         binary(tree.listing_bytes)
+    )
+}
+
+fn kept(tree: &TreeFigures) -> String {
+    let mut text = format!("{} on disk", binary(tree.stored_bytes));
+    if tree.store_failing {
+        text.push_str(", the last listings could not be written: see the log");
+    }
+    if tree.store_rebuilt > 0 {
+        text.push_str(", was damaged or of another version and comes again from the account");
+    }
+    if tree.store_damaged > 0 {
+        let _ = write!(text, ", {} damaged records set aside", tree.store_damaged);
+    }
+    text
+}
+
+/// How far the tree is known, unless there is nothing to tell.
+fn crawl(tree: &TreeFigures) -> Option<String> {
+    let crawl = &tree.crawl;
+    let known = format!("{} of {} folders listed", tree.folders_listed, tree.folders);
+    let failed = match crawl.failed {
+        0 => String::new(),
+        count => format!(", {count} to be tried again"),
+    };
+    let left = span(crawl.seconds_left);
+    match crawl.stage.as_str() {
+        "running" if crawl.waiting == 0 => None,
+        "running" => Some(format!("{known}{failed}, the rest in {left} or more")),
+        "paused" => Some(format!("{known}{failed}, waiting after trouble")),
+        "full" => Some(format!("{known}, the memory holds no more")),
+        _ => None,
+    }
+}
+
+fn large(folder: &LargeFigures) -> String {
+    let number = folder.folder;
+    if folder.slices == 0 && folder.slices_left == 0 {
+        return format!("folder {number} is known in part only, the service shows no more of it");
+    }
+    let expected = folder.expected;
+    let of = expected.map_or_else(String::new, |all| format!(" of {all}"));
+    format!(
+        "folder {number} is being listed: {}{of} files, {} or more to go",
+        folder.found,
+        span(folder.slices_left.saturating_mul(SLICE_SECONDS))
     )
 }
 

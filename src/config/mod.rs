@@ -200,6 +200,8 @@ pub struct Mount {
     pub memory: u64,
     /// Age at which a listing is asked for again.
     pub dir_cache_time: Duration,
+    /// Whether folders that nobody asked for are listed in the background.
+    pub crawl: bool,
     /// How long a read may take.
     pub read_timeout: Duration,
     /// Whether downloads may spend CDN credits.
@@ -265,6 +267,7 @@ impl Mount {
             cache_size: options.cache_size.unwrap_or(options::DEFAULT_CACHE_SIZE),
             memory,
             dir_cache_time,
+            crawl: !options.no_crawl.unwrap_or(false),
             read_timeout,
             cdn: options.cdn.unwrap_or(false),
             account,

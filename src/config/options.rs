@@ -126,6 +126,12 @@ pub struct MountOptions {
     #[arg(long, value_name = "SPAN", value_parser = values::span, help_heading = "Caches")]
     pub dir_cache_time: Option<Duration>,
 
+    /// List folders only when somebody asks for them, instead of completing the tree in the background
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = values::switch,
+          help_heading = "Caches")]
+    pub no_crawl: Option<bool>,
+
     /// How long a read may wait for the service before the program that reads gets an error, at
     /// least 5s [default: 60s]
     #[arg(long, value_name = "SPAN", value_parser = values::span, help_heading = "Service")]

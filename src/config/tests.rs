@@ -106,7 +106,7 @@ fn defaults_are_those_the_help_promises() {
     assert_eq!(mount.read_timeout, Duration::from_secs(60));
     assert_eq!(mount.umask, Umask(0o022));
     assert_eq!(mount.root.as_str(), "/");
-    assert!(!mount.read_only && !mount.allow_other && !mount.cdn);
+    assert!(!mount.read_only && !mount.allow_other && !mount.cdn && mount.crawl);
     assert_eq!(mount.key.key.expose(), KEY);
 }
 

@@ -21,6 +21,9 @@ pub struct Status {
     pub reading: ReadFigures,
     /// What the service last said of the account; absent before it said anything.
     pub account: Option<AccountAnswer>,
+    /// What is wrong with the account (a refused key, a subscription that ended), in a line for people;
+    /// absent while nothing is known to be.
+    pub trouble: Option<String>,
 }
 
 /// Names and attributes.
@@ -33,6 +36,11 @@ pub struct TreeFigures {
     pub folders_listed: u64,
     /// Entries of those.
     pub entries: u64,
+    /// How the tree is being completed.
+    pub crawl: CrawlFigures,
+    /// Folders beyond one listing of the service that are being listed in slices, or of which it
+    /// cannot show all.
+    pub large: Vec<LargeFigures>,
     /// Folders whose entries are in memory.
     pub listings: u64,
     /// Bytes of memory they take, about.
@@ -41,6 +49,46 @@ pub struct TreeFigures {
     pub inodes: u64,
     /// Folders being looked at again in the background.
     pub refreshing: u64,
+    /// Bytes on disk of what is kept for the next mount.
+    pub stored_bytes: u64,
+    /// Whether the last attempt to keep something failed.
+    pub store_failing: bool,
+    /// How often what was kept had to be thrown away.
+    pub store_rebuilt: u64,
+    /// Damaged records that exist nowhere else and were set aside, now or by earlier mounts.
+    pub store_damaged: u64,
+}
+
+/// How the tree is being completed in the background.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CrawlFigures {
+    /// `off`, `running`, `paused`, `full` or `done`.
+    pub stage: String,
+    /// Folders found and not listed yet.
+    pub waiting: u64,
+    /// Those of them that failed and are tried again later.
+    pub failed: u64,
+    /// Seconds until those that wait are listed, if nothing else is asked of the service.
+    pub seconds_left: u64,
+}
+
+/// A folder beyond one listing of the service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LargeFigures {
+    /// Its number in the account.
+    pub folder: u64,
+    /// Files found so far by the listing under way.
+    pub found: u64,
+    /// Files it holds, as the service says.
+    pub expected: Option<u64>,
+    /// Slices known.
+    pub slices: u64,
+    /// Slices to come, as far as is known; each takes 30 seconds.
+    pub slices_left: u64,
+    /// Whether the last listing could not show all of it.
+    pub is_part: bool,
 }
 
 /// Calls to the service.

@@ -28,6 +28,9 @@ pub(super) fn negotiate(config: &mut KernelConfig) {
         InitFlags::FUSE_PARALLEL_DIROPS,
         // An O_TRUNC open must not arrive as setattr(size = 0) and open.
         InitFlags::FUSE_ATOMIC_O_TRUNC,
+        // File handles outlive what the kernel remembers, and this mount: it may look "." and ".." of
+        // any inode up, as NFS servers need. The tree finds them by their number.
+        InitFlags::FUSE_EXPORT_SUPPORT,
     ];
     for capability in wanted {
         if config.add_capabilities(capability).is_err() {

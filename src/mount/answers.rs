@@ -1,16 +1,22 @@
 //! What a running mount answers to commands.
 //!
 //! Promises: a status makes no call and waits for nobody; everything else ends within the socket's limit.
+use super::account::AccountHealth;
 use crate::api::scheduler::{GateCause, GateSnapshot, SchedulerSnapshot};
 use crate::api::{Ask, Client, Priority, Requester};
 use crate::control::status::{
-    CallFigures, DiskFigures, GateFigures, ReadFigures, TreeFigures, WaitingFigures,
+    CallFigures, CrawlFigures, DiskFigures, GateFigures, LargeFigures, ReadFigures, TreeFigures,
+    WaitingFigures,
 };
 use crate::control::{AccountAnswer, Answer, Answers, Changed, Pong, Refreshed, Request, Status};
 use crate::read::{ReadSnapshot, Reader, Usage};
-use crate::tree::{Caller, EntryChange, Ino, Renewed, Tree, TreeError, TreeSnapshot};
+use crate::tree::{
+    Caller, CrawlSnapshot, CrawlStage, EntryChange, Ino, LargeSnapshot, Renewed, Tree, TreeError,
+    TreeSnapshot,
+};
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the account may take to answer: one silence after a flood (30 s) and the calls behind it.
@@ -26,6 +32,7 @@ pub(super) struct Control {
     pub(super) tree: Tree,
     pub(super) reader: Reader,
     pub(super) clock: Clock,
+    pub(super) health: Arc<AccountHealth>,
     pub(super) pong: Pong,
 }
 
@@ -61,6 +68,7 @@ impl Control {
             tree: tree_figures(&self.tree.snapshot()),
             calls: call_figures(scheduler.snapshot()),
             reading: read_figures(&self.reader.snapshot()),
+            trouble: self.health.trouble(),
             account: scheduler.user_info().map(|(info, at)| AccountAnswer {
                 info,
                 age_seconds: self.clock.unix().saturating_sub(at).as_secs(),
@@ -124,10 +132,43 @@ fn tree_figures(tree: &TreeSnapshot) -> TreeFigures {
         folders: number(tree.folders),
         folders_listed: number(tree.folders_listed),
         entries: tree.entries,
+        crawl: crawl_figures(tree.crawl),
+        large: tree.large.iter().map(large_figures).collect(),
         listings: tree.listings,
         listing_bytes: tree.listing_bytes,
         inodes: number(tree.inodes),
         refreshing: number(tree.refreshing),
+        stored_bytes: tree.store.map_or(0, |store| store.cache_bytes),
+        store_failing: tree.store.is_some_and(|store| store.is_failing),
+        store_rebuilt: tree.store.map_or(0, |store| store.rebuilt.into()),
+        store_damaged: tree.store.map_or(0, |store| store.damaged),
+    }
+}
+
+fn crawl_figures(crawl: CrawlSnapshot) -> CrawlFigures {
+    let stage = match crawl.stage {
+        CrawlStage::Off => "off",
+        CrawlStage::Running => "running",
+        CrawlStage::Paused => "paused",
+        CrawlStage::Full => "full",
+        CrawlStage::Done => "done",
+    };
+    CrawlFigures {
+        stage: stage.to_owned(),
+        waiting: number(crawl.waiting),
+        failed: number(crawl.failed),
+        seconds_left: crawl.seconds_left,
+    }
+}
+
+fn large_figures(large: &LargeSnapshot) -> LargeFigures {
+    LargeFigures {
+        folder: large.folder,
+        found: number(large.found),
+        expected: large.expected,
+        slices: number(large.slices),
+        slices_left: number(large.slices_left),
+        is_part: large.is_part,
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`serve`](run) is the assembly. Around it: what must be right beforehand ([`check`]), the kernel's
 //! side of a mount ([`kernel`], [`mountinfo`], [`stale`]), a process in the background
 //! ([`background`]), [`signals`], and who keeps a mount busy ([`users`]).
+mod account;
 mod answers;
 pub mod background;
 pub mod check;

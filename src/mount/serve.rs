@@ -1,8 +1,10 @@
 //! One mount from its configuration to its end: makes the parts, hands them to each other, runs
 //! the session, takes everything down in order.
 //!
-//! Promises: nothing is mounted before the account has answered; when this returns nothing is
-//! mounted any more and the account's call budget is on disk.
+//! Promises: an account that was never seen before must answer before anything is mounted; one whose
+//! tree is known is mounted at once, network or not, and asked afterwards. When this returns nothing is
+//! mounted any more, and what was learnt and the account's call budget are on disk.
+use super::account::{AccountHealth, Watch};
 use super::answers::Control;
 use super::background::Ready;
 use super::kernel::{self, Attached};
@@ -13,7 +15,7 @@ use crate::config;
 use crate::control::{self, Pong};
 use crate::fs::{Fs, FsSettings, Ownership, Session};
 use crate::read::{DiskCache, ReadSettings, Reader};
-use crate::tree::{Caller, Ino, Tree, TreeSettings, resolve_root};
+use crate::tree::{Caller, Ino, RootFolder, Store, Tree, TreeSettings, resolve_root};
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
 use anyhow::{Context, anyhow, bail};
@@ -37,6 +39,10 @@ const LAST_SERVICE: Duration = Duration::from_secs(3);
 
 /// How long tasks may take to notice the end.
 const LAST_TASKS: Duration = Duration::from_secs(1);
+
+/// How long the last listings may take to be written: the disk may be busy, and they are worth a wait
+/// but not a hanging end.
+const LAST_WRITES: Duration = Duration::from_secs(5);
 
 /// Threads for network and timers at least: one may be busy decrypting.
 const FEWEST_THREADS: usize = 2;
@@ -73,11 +79,19 @@ async fn serve(
     let clock = Clock::from_env();
     let mut signals = Signals::new().context("cannot take signals")?;
     let client = connect(&config, clock)?;
-    let parts = tokio::select! {
-        parts = first_answers(&config, &client, clock, &runtime) => parts?,
-        _ = signals.next() => bail!("ended before the account had answered"),
+    let fingerprint = Fingerprint::of(&config.key.key);
+    let store = Store::open(&config.account.own_state_dir(), fingerprint, clock)?;
+    let known = known_root(&config, &store);
+    let is_known = known.is_some();
+    let Parts { tree, reader } = if let Some(root) = known {
+        parts(&config, &client, clock, &runtime, root, store.clone())?
+    } else {
+        tokio::select! {
+            parts = first_answers(&config, &client, clock, &runtime, store.clone()) => parts?,
+            _ = signals.next() => bail!("ended before the account had answered"),
+        }
     };
-    let Parts { tree, reader } = parts;
+    let health = Arc::new(AccountHealth::default());
     let attached = attach(&config)?;
     // From here on every way out takes the mount along.
     let mounted = Mounted {
@@ -100,9 +114,19 @@ async fn serve(
         tree: tree.clone(),
         reader: reader.clone(),
     };
-    listen(&config, &attached, &client, shown, clock);
+    listen(&config, &attached, &client, shown, &health, clock);
     tree.start();
     ready.now()?;
+    let watch = Watch {
+        client: client.clone(),
+        tree: tree.clone(),
+        store,
+        clock,
+        root: config.root.clone(),
+        is_root_new: !is_known,
+        health: Arc::clone(&health),
+    };
+    runtime.spawn(watch.run());
     log::info!(
         "mounted account {} at {}",
         config.account.name,
@@ -120,12 +144,20 @@ async fn serve(
                 }
                 Signal::StopNow => break Ok(()),
                 Signal::Refresh => look_again(&tree, clock),
-                Signal::Report => report(&client, &tree, &reader),
+                Signal::Report => report(&client, &tree, &reader, &health),
             },
         }
     };
     drop(mounted);
     tree.stop();
+    if tokio::time::timeout(LAST_WRITES, tree.flush())
+        .await
+        .is_err()
+    {
+        log::warn!(
+            "the last listings could not be written in time; they come again from the account"
+        );
+    }
     if let Err(error) = client.scheduler().flush().await {
         log::warn!("the call budget could not be saved: {error}");
     }
@@ -135,7 +167,7 @@ async fn serve(
     })
 }
 
-/// What needs the account's answers before it can exist.
+/// What serves the kernel.
 struct Parts {
     tree: Tree,
     reader: Reader,
@@ -160,6 +192,20 @@ fn connect(config: &config::Mount, clock: Clock) -> anyhow::Result<Client> {
     Ok(Client::new(settings, scheduler)?)
 }
 
+/// The folder to show, if the account and that folder were mounted before: then nobody need be asked.
+fn known_root(config: &config::Mount, store: &Store) -> Option<RootFolder> {
+    if !store.is_known() {
+        return None;
+    }
+    let path = config.root.as_str();
+    let root = if Path::new(path) == Path::new("/") {
+        RootFolder::account()
+    } else {
+        store.root(path)?
+    };
+    store.has_listing(root.id).then_some(root)
+}
+
 /// Asks who the account is: a wrong key, a free account or a missing network is told here, before
 /// anything is mounted. An answer not older than six minutes will do, also of another process.
 async fn first_answers(
@@ -167,6 +213,7 @@ async fn first_answers(
     client: &Client,
     clock: Clock,
     runtime: &runtime::Handle,
+    store: Store,
 ) -> anyhow::Result<Parts> {
     let ask = |span| {
         Ask::new(
@@ -194,26 +241,54 @@ async fn first_answers(
             info.email
         );
     }
+    store.claim(info.as_ref().map_or("", |info| &*info.email))?;
     let deadline = Deadline::within(clock, AFTER_SILENCE);
-    let root = resolve_root(client, Path::new(config.root.as_str()), deadline).await?;
+    // The service says who an account is once in six minutes. Were the answer lost with a process that
+    // is killed in its first moments, the account could not be mounted again for as long.
+    if let Err(error) = client.scheduler().flush().await {
+        log::warn!("the call budget could not be saved: {error}");
+    }
+    let path = config.root.as_str();
+    let root = resolve_root(client, Path::new(path), deadline).await?;
+    store.keep_root(path, &root);
+    let parts = parts(config, client, clock, runtime, root, store)?;
+    if info.is_none() {
+        // Nothing else says whether the key is good.
+        let caller = Caller {
+            requester: Requester::SELF,
+            deadline,
+        };
+        drop(parts.tree.children(Ino::ROOT, caller).ready().await?);
+    }
+    Ok(parts)
+}
+
+/// Makes the parts; no call is waited for.
+fn parts(
+    config: &config::Mount,
+    client: &Client,
+    clock: Clock,
+    runtime: &runtime::Handle,
+    root: RootFolder,
+    store: Store,
+) -> anyhow::Result<Parts> {
     let settings = TreeSettings {
         root,
         dir_cache_time: config.dir_cache_time,
+        crawl: config.crawl,
         ..TreeSettings::default()
     };
-    let tree = Tree::new(client.clone(), clock, settings, runtime.clone());
+    let tree = Tree::with_store(client.clone(), clock, settings, runtime.clone(), store)?;
+    if let Some((info, at)) = client.scheduler().user_info() {
+        tree.know_space(&info, at);
+    }
     // Asked for already: whoever looks first need not wait for it, and nobody waits here, since a
     // mount that comes back within 30 s may have to let that time pass first.
     let caller = Caller {
         requester: Requester::SELF,
-        deadline,
+        deadline: Deadline::within(clock, AFTER_SILENCE),
     };
-    let listed = tree.children(Ino::ROOT, caller);
-    match &info {
-        Some(info) => tree.know_space(info),
-        // Nothing else says whether the key is good.
-        None => drop(listed.ready().await?),
-    }
+    drop(tree.children(Ino::ROOT, caller));
     let reading = ReadSettings {
         memory: config.memory,
         disk: disk_cache(config, clock),
@@ -306,7 +381,10 @@ fn look_again(tree: &Tree, clock: Clock) {
     });
 }
 
-fn report(client: &Client, tree: &Tree, reader: &Reader) {
+fn report(client: &Client, tree: &Tree, reader: &Reader, health: &AccountHealth) {
+    if let Some(trouble) = health.trouble() {
+        log::info!("account: {trouble}");
+    }
     log::info!("calls: {:?}", client.scheduler().snapshot());
     log::info!("tree: {:?}", tree.snapshot());
     log::info!("reading: {:?}", reader.snapshot());
@@ -320,6 +398,7 @@ fn listen(
     attached: &Attached,
     client: &Client,
     parts: Parts,
+    health: &Arc<AccountHealth>,
     clock: Clock,
 ) {
     let Parts { tree, reader } = parts;
@@ -345,6 +424,7 @@ fn listen(
         tree,
         reader,
         clock,
+        health: Arc::clone(health),
         pong,
     });
     tokio::spawn(async move {

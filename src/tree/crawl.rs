@@ -3,8 +3,8 @@
 //! Promises: folders are listed in the order in which they were found, each once, at the lowest
 //! priority and a few at a time; whoever opens one that waits here overtakes the others. A folder
 //! that fails is tried again, after pauses that grow; one that is gone is forgotten. When the service
-//! has trouble all of it pauses. It rests when nothing is left, and when the memory for listings is
-//! nearly full: it must not push out what somebody uses. Never knows what is in a folder.
+//! has trouble all of it pauses. It rests when nothing is left; without a store also when the memory for
+//! listings is nearly full: it must not push out for good what somebody uses. Never knows what is in a folder.
 use super::fetch::{LISTING_GAP, Want};
 use super::folders::Flight;
 use super::{Tree, TreeError};
@@ -209,7 +209,7 @@ impl Tree {
                 stage = CrawlStage::Running;
                 wake = None;
                 while under_way.len() < CRAWLERS {
-                    if self.inner.cache.is_full() {
+                    if self.inner.store.is_none() && self.inner.cache.is_full() {
                         (stage, wake) = (CrawlStage::Full, Some(now.after(FULL_PAUSE)));
                         break;
                     }

@@ -2,7 +2,8 @@
 //!
 //! A folder that is not known is listed once for all who want it: the call runs in a task of its own
 //! with a deadline of its own, so that a caller who gives up neither stops it nor fails the others. A
-//! known folder is answered from memory whatever its age, and looked at again in the background.
+//! known folder is answered from memory, else from the store, whatever its age, and looked at again in
+//! the background.
 use super::error::TreeError;
 use super::folders::{Flight, Landing, Outcome};
 use super::listing::Listing;
@@ -106,10 +107,10 @@ impl Tree {
                 return Cached::Hit(Ok(known));
             } else if let Some(failed) = state.failed.as_deref()
                 && now < failed.0
+                && state.kept.is_none()
             {
                 return Cached::Hit(Err(failed.1.clone()));
             } else {
-                state.asked = Some(now);
                 let flight = self.launch(folder, Want::Now(caller.requester), None);
                 state.flight = Some(flight.clone());
                 flight
@@ -121,9 +122,21 @@ impl Tree {
     /// A listing no older than the service allows: the one under way, else a new one, else, within
     /// [`LISTING_GAP`] of the last, that one.
     pub(super) fn newest_listing(&self, folder: FolderId, caller: Caller) -> Cached<Outcome> {
-        let Some(known) = self.inner.cache.get(folder) else {
-            return self.listing(folder, caller);
-        };
+        match self.inner.cache.get(folder) {
+            Some(known) => self.newer_listing(known, caller),
+            None if self.is_kept(folder) => {
+                let (tree, known) = (self.clone(), self.listing(folder, caller));
+                Cached::wait(async move {
+                    let known = known.ready().await?;
+                    tree.newer_listing(known, caller).ready().await
+                })
+            }
+            None => self.listing(folder, caller),
+        }
+    }
+
+    fn newer_listing(&self, known: Arc<Listing>, caller: Caller) -> Cached<Outcome> {
+        let folder = known.folder();
         let now = self.inner.clock.now();
         let mut folders = lock(&self.inner.folders);
         let state = folders.state(folder);
@@ -181,6 +194,19 @@ impl Tree {
         let slot = matches!(want, Want::Again).then(|| Slot::take(self));
         let tree = self.clone();
         self.inner.runtime.spawn(async move {
+            // What the store keeps is as good as what is in memory.
+            if old.is_none() {
+                if let Some(known) = tree.recall(folder).await {
+                    lock(&tree.inner.folders).state(folder).flight = None;
+                    landing.tell(Ok(Arc::clone(&known)));
+                    tree.look_again(&known);
+                    return;
+                }
+                let mut folders = lock(&tree.inner.folders);
+                let state = folders.state(folder);
+                state.asked = Some(tree.inner.clock.now());
+                state.kept = None;
+            }
             let answer = tokio::select! {
                 biased;
                 () = tree.stopped(), if !matches!(want, Want::Now(_)) => {
@@ -188,7 +214,7 @@ impl Tree {
                 }
                 answer = tree.fetch(folder, old.as_deref(), want, &mut landing) => answer,
             };
-            tree.land(folder, answer, old, &landing);
+            tree.land(folder, answer, old, &landing).await;
             drop(slot);
         });
         flight
@@ -280,7 +306,7 @@ impl Tree {
     }
 
     /// Takes a listing's answer in, ends the flight and tells who waits.
-    fn land(
+    async fn land(
         &self,
         folder: FolderId,
         answer: Result<Answer, TreeError>,
@@ -288,7 +314,13 @@ impl Tree {
         landing: &Landing,
     ) {
         let outcome = match answer {
-            Ok(answer) => Ok(self.install(folder, answer, old)),
+            Ok(answer) => {
+                let tree = self.clone();
+                let runtime = &self.inner.runtime;
+                let installed = runtime.spawn_blocking(move || tree.install(folder, answer, old));
+                let installed = installed.await;
+                installed.map_err(|_| TreeError::Interrupted(folder))
+            }
             Err(error @ TreeError::NotFound(_)) => {
                 log::info!("{error}");
                 self.vanished(folder);
@@ -297,8 +329,16 @@ impl Tree {
             Err(error) => {
                 log::info!("{error}");
                 // Shown until it is known better, also when it fell out of memory meanwhile.
-                if let Some(old) = old {
-                    self.show_again(old);
+                if let Some(old) = old
+                    && !self.is_kept(folder)
+                {
+                    let tree = self.clone();
+                    let shown = self
+                        .inner
+                        .runtime
+                        .spawn_blocking(move || tree.show_again(old));
+                    // An error means that the mount is ending.
+                    let _ = shown.await;
                 }
                 Err(error)
             }
@@ -319,6 +359,16 @@ impl Tree {
             });
         }
         landing.tell(outcome);
+    }
+}
+
+impl Tree {
+    /// Whether the store keeps a listing of `folder`.
+    pub(super) fn is_kept(&self, folder: FolderId) -> bool {
+        let folders = lock(&self.inner.folders);
+        folders
+            .get(folder)
+            .is_some_and(|state| state.kept.is_some())
     }
 }
 

@@ -9,6 +9,7 @@ use crate::util::deadline::Deadline;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// How a listing ended; all who waited for it get the same.
@@ -18,6 +19,8 @@ pub(super) type Outcome = Result<Arc<Listing>, TreeError>;
 #[derive(Debug, Default)]
 pub(super) struct Folders {
     states: HashMap<FolderId, FolderState>,
+    /// Numbers given to duplicates; few folders have any.
+    numberings: HashMap<FolderId, Arc<Numbering>>,
 }
 
 /// What is remembered of one folder.
@@ -27,10 +30,10 @@ pub(super) struct FolderState {
     pub(super) parent: Option<FolderId>,
     /// When its entries last changed, as far as is known; only ever moves forward.
     pub(super) changed: Option<UnixSeconds>,
-    /// Numbers given to duplicates, if any.
-    pub(super) numbering: Option<Arc<Numbering>>,
     /// Whether it was ever listed.
     pub(super) listed: bool,
+    /// When the listing that the store keeps was asked for, since 1970; `None` when it keeps none.
+    pub(super) kept: Option<Duration>,
     /// How many entries its last listing had.
     pub(super) entries: u32,
     /// When a listing was last asked for.
@@ -87,6 +90,20 @@ impl Folders {
         self.states.get_mut(&folder)
     }
 
+    /// The numbers given to duplicates in `folder`.
+    pub(super) fn numbering(&self, folder: FolderId) -> Arc<Numbering> {
+        self.numberings.get(&folder).cloned().unwrap_or_default()
+    }
+
+    /// Remembers the numbers given to duplicates in `folder`, which need not have been seen yet.
+    pub(super) fn number(&mut self, folder: FolderId, numbering: Numbering) {
+        if numbering.is_empty() {
+            self.numberings.remove(&folder);
+        } else {
+            self.numberings.insert(folder, Arc::new(numbering));
+        }
+    }
+
     /// `folder` and all folders above it, as far as is known.
     pub(super) fn line_of(&self, folder: FolderId) -> HashSet<FolderId> {
         let mut line = HashSet::new();
@@ -132,7 +149,7 @@ impl FolderState {
     }
 
     /// Whether a listing was asked for less than `gap` ago.
-    pub(super) fn asked_within(&self, gap: std::time::Duration, now: Moment) -> bool {
+    pub(super) fn asked_within(&self, gap: Duration, now: Moment) -> bool {
         self.asked.is_some_and(|asked| now.since(asked) < gap)
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! All are below 2^63, because they serve as directory offsets, which are signed. Should two files
 //! have one number (one chance in 2^61 per pair), the later takes the next free one; the table
-//! decides and remembers it for the life of the mount. Ids never come back with another content, so
+//! decides and remembers it for the life of the account's store. Ids never come back with another content, so
 //! the generation of every inode is [`GENERATION`].
 //!
 //! One lock guards maps only and is held for microseconds; nothing else is locked under it.
@@ -118,7 +118,11 @@ pub(super) struct InodeTable {
 struct Maps {
     held: HashMap<Ino, Held>,
     /// Files that could not have their own number. Practically always empty.
-    displaced: HashMap<NodeKey, Ino>,
+    displaced: HashMap<FileId, Ino>,
+    /// The numbers they were given instead, with whom.
+    given_away: HashMap<Ino, FileId>,
+    /// Those of them that are not kept yet.
+    unkept: Vec<(FileId, Ino)>,
 }
 
 #[derive(Debug)]
@@ -132,7 +136,8 @@ struct Held {
 
 impl InodeTable {
     /// A table that holds the root only, for ever.
-    pub(super) fn new(root: Arc<Node>) -> Self {
+    /// `displaced` are the files that could not have their own number in an earlier life.
+    pub(super) fn new(root: Arc<Node>, displaced: Vec<(FileId, Ino)>) -> Self {
         let held = Held {
             node: root,
             lookups: 1,
@@ -141,7 +146,9 @@ impl InodeTable {
         Self {
             maps: RwLock::new(Maps {
                 held: HashMap::from([(Ino::ROOT, held)]),
-                displaced: HashMap::new(),
+                given_away: displaced.iter().map(|(file, ino)| (*ino, *file)).collect(),
+                displaced: displaced.into_iter().collect(),
+                unkept: Vec::new(),
             }),
         }
     }
@@ -152,11 +159,28 @@ impl InodeTable {
         let own = Ino::of(key)?;
         {
             let maps = read(&self.maps);
-            if maps.displaced.is_empty() && maps.is_free_for(own, key) && !taken(own) {
+            if maps.given_away.is_empty() && maps.is_free_for(own, key) && !taken(own) {
                 return Some(own);
             }
         }
         Some(write(&self.maps).number(key, own, taken))
+    }
+
+    /// The number derived from the id of the file with the number `ino`: the same for nearly all.
+    pub(super) fn derived(&self, ino: Ino) -> Ino {
+        let maps = read(&self.maps);
+        let displaced = maps.given_away.get(&ino);
+        displaced
+            .and_then(|file| Ino::of(NodeKey::File(*file)))
+            .unwrap_or(ino)
+    }
+
+    /// Files that were given another number than their own and are not kept yet.
+    pub(super) fn take_unkept(&self) -> Vec<(FileId, Ino)> {
+        if read(&self.maps).unkept.is_empty() {
+            return Vec::new();
+        }
+        std::mem::take(&mut write(&self.maps).unkept)
     }
 
     /// Counts one lookup of `node` that the kernel is about to be told of, and returns the node to tell:
@@ -242,19 +266,23 @@ impl InodeTable {
 
 impl Maps {
     fn is_free_for(&self, ino: Ino, key: NodeKey) -> bool {
-        self.held
-            .get(&ino)
-            .is_none_or(|held| held.node.key() == key)
+        let held = self.held.get(&ino).map(|held| held.node.key());
+        let given = self.given_away.get(&ino).map(|file| NodeKey::File(*file));
+        held.is_none_or(|held| held == key) && given.is_none_or(|given| given == key)
     }
 
     fn number(&mut self, key: NodeKey, own: Ino, taken: impl Fn(Ino) -> bool) -> Ino {
-        let mut ino = self.displaced.get(&key).copied().unwrap_or(own);
         // A folder's number is its own: ids differ, and files are in another range.
-        while ino.is_file() && (!self.is_free_for(ino, key) || taken(ino)) {
+        let NodeKey::File(file) = key else { return own };
+        let known = self.displaced.get(&file).copied();
+        let mut ino = known.unwrap_or(own);
+        while !self.is_free_for(ino, key) || taken(ino) {
             ino = ino.next_file();
         }
-        if ino != own {
-            self.displaced.insert(key, ino);
+        if ino != known.unwrap_or(own) {
+            self.displaced.insert(file, ino);
+            self.given_away.insert(ino, file);
+            self.unkept.push((file, ino));
         }
         ino
     }
@@ -302,7 +330,7 @@ mod tests {
 
     #[test]
     fn the_later_of_two_files_with_one_number_takes_the_next() {
-        let table = InodeTable::new(Arc::new(folder(0, "", Ino::ROOT)));
+        let table = InodeTable::new(Arc::new(folder(0, "", Ino::ROOT)), Vec::new());
         let first = Arc::new(file("aaaabbbbccccddddeeee", "a", Ino::ROOT));
         let NodeKey::File(id) = first.key() else {
             unreachable!()
@@ -320,11 +348,23 @@ mod tests {
         let told = table.remember(&Arc::new(second));
         assert_eq!((told.ino, &*told.name), (other, std::ffi::OsStr::new("c")));
         assert_eq!(table.get(first.ino).unwrap().key(), first.key());
+
+        // In the next life the second comes first: nobody's number changes.
+        let NodeKey::File(displaced) = told.key() else {
+            unreachable!()
+        };
+        assert_eq!(table.take_unkept(), [(displaced, other)]);
+        assert_eq!(table.take_unkept(), []);
+        let root = Arc::new(folder(0, "", Ino::ROOT));
+        let table = InodeTable::new(root, vec![(displaced, other)]);
+        assert_eq!(table.number(told.key(), |_| false), Some(other));
+        assert_eq!(table.number(first.key(), |_| false), Some(first.ino));
+        assert_eq!(table.derived(other), first.ino);
     }
 
     #[test]
     fn inodes_go_with_the_last_lookup_and_the_root_never() {
-        let table = InodeTable::new(Arc::new(folder(0, "", Ino::ROOT)));
+        let table = InodeTable::new(Arc::new(folder(0, "", Ino::ROOT)), Vec::new());
         let node = Arc::new(file("aaaabbbbccccddddeeee", "a", Ino::ROOT));
         let _ = table.remember(&node);
         let _ = table.remember(&node);
@@ -340,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_held_inode_keeps_its_newest_state() {
-        let table = InodeTable::new(Arc::new(folder(0, "", Ino::ROOT)));
+        let table = InodeTable::new(Arc::new(folder(0, "", Ino::ROOT)), Vec::new());
         let old = Arc::new(file("aaaabbbbccccddddeeee", "old", Ino::ROOT));
         let new = Arc::new(file("aaaabbbbccccddddeeee", "new", Ino::new(7).unwrap()));
         let _ = table.remember(&old);

@@ -1,8 +1,10 @@
 //! What an answer of the service changes: the listing, the inodes the kernel holds, the folders'
 //! places and dates, and what the kernel must be told.
 //!
-//! Answers are taken in one after the other, so that the checks of one see all that others brought.
-//! An id seen in two folders belongs to the one listed last. Lock order: `installing`, then either `folders` or the inodes, never both of these.
+//! Answers are taken in one after the other, so that the checks of one see all that others brought, on
+//! the blocking pool: what was known may have to be read, and numbers that duplicates are given are on
+//! disk before anyone sees them. An id seen in two folders belongs to the one listed last.
+//! Lock order: `installing`, then either `folders` or the inodes, never both of these.
 use super::change::Change;
 use super::fetch::Answer;
 use super::folders::FolderState;
@@ -28,15 +30,15 @@ impl Tree {
     ) -> Arc<Listing> {
         let mut places = lock(&self.inner.installing);
         let ino = self.ino_of(folder);
-        // What is in memory lacks what was seen elsewhere meanwhile.
-        let in_memory = self.inner.cache.get(folder);
-        let old = in_memory.or_else(|| old.map(|old| self.still_here(old, &places)));
-        let (line, numbering) = {
+        // What is in memory or kept lacks what was seen elsewhere meanwhile.
+        let known = self.inner.cache.get(folder);
+        let known = known.or_else(|| self.recall_now(folder));
+        let old = known.or_else(|| old.map(|old| self.still_here(old, &places)));
+        let (line, former) = {
             let folders = lock(&self.inner.folders);
-            let state = folders.get(folder);
             let mut line = folders.line_of(folder);
             line.extend(&self.inner.settings.root.above);
-            (line, state.and_then(|state| state.numbering.clone()))
+            (line, folders.numbering(folder))
         };
         let (said, is_complete, kept) = kept_of(answer, old.as_deref());
         if !is_complete {
@@ -46,7 +48,7 @@ impl Tree {
         let around = Surroundings {
             ino,
             number: &number,
-            numbering: &numbering.unwrap_or_default(),
+            numbering: &former,
             fetched: self.inner.clock.now(),
             kept: &kept,
             is_complete,
@@ -54,8 +56,14 @@ impl Tree {
         let (listing, numbering) = Listing::build(&said, &around);
         let listing = Arc::new(listing);
         let changes = old.as_deref().map(|old| diff(old, &listing));
-        self.take_over(folder, &listing, changes.as_deref(), &mut places);
+        if numbering != *former
+            && let Some(store) = &self.inner.store
+        {
+            store.put_numbering(folder, &numbering);
+        }
+        let shrunk = self.take_over(folder, &listing, changes.as_deref(), &mut places);
         let noted = self.note(folder, &listing, changes.as_deref(), numbering);
+        self.keep(&listing, &shrunk, changes.as_deref());
 
         self.inner.cache.insert(Arc::clone(&listing));
         self.inner.inodes.refresh(&noted.nodes);
@@ -69,24 +77,52 @@ impl Tree {
         listing
     }
 
-    /// Shows a listing again that fell out of memory.
-    pub(super) fn show_again(&self, listing: Arc<Listing>) {
-        let places = lock(&self.inner.installing);
-        if self.inner.cache.get(listing.folder()).is_none() {
-            self.inner.cache.insert(self.still_here(listing, &places));
+    /// Shows a listing again that fell out of memory; returns what is shown. Waits for answers that are
+    /// being taken in, so not to be used on an event loop.
+    pub(super) fn show_again(&self, listing: Arc<Listing>) -> Arc<Listing> {
+        let mut places = lock(&self.inner.installing);
+        if let Some(shown) = self.inner.cache.get(listing.folder()) {
+            return shown;
         }
+        let listing = self.still_here(listing, &places);
+        for node in listing.entries().iter().filter(|node| !node.is_folder()) {
+            places.put(node.ino, listing.folder());
+        }
+        self.inner.cache.insert(Arc::clone(&listing));
+        self.sweep(&mut places);
+        listing
+    }
+
+    /// Forgets the places of files whose listings fell out of memory.
+    fn sweep(&self, places: &mut Places) {
+        places.sweep(|ino, folder| {
+            let known = self.inner.cache.get(folder);
+            known.is_some_and(|known| known.at(ino).is_some())
+        });
     }
 
     /// A listing that fell out of memory, without what was seen elsewhere since.
     fn still_here(&self, listing: Arc<Listing>, places: &Places) -> Arc<Listing> {
-        let is_elsewhere = |node: &Node| {
-            let other = places.of(node.ino).filter(|it| *it != listing.folder());
-            other.is_some_and(|other| shows(self.inner.cache.get(other).as_deref(), node))
+        let here = listing.folder();
+        let moved: HashSet<Ino> = {
+            let folders = lock(&self.inner.folders);
+            let entries = listing.entries().iter();
+            let moved = entries.filter(|node| match node.key() {
+                NodeKey::Folder(id) => {
+                    let parent = folders.get(id).and_then(|state| state.parent);
+                    parent.is_some_and(|parent| parent != here)
+                }
+                NodeKey::File(_) => places
+                    .of(node.ino)
+                    .filter(|other| *other != here)
+                    .is_some_and(|other| shows(self.inner.cache.get(other).as_deref(), node)),
+            });
+            moved.map(|node| node.ino).collect()
         };
-        if listing.entries().iter().any(|node| is_elsewhere(node)) {
-            Arc::new(listing.without(is_elsewhere))
-        } else {
+        if moved.is_empty() {
             listing
+        } else {
+            Arc::new(listing.without(|node| moved.contains(&node.ino)))
         }
     }
 
@@ -112,14 +148,15 @@ impl Tree {
         number
     }
 
-    /// Takes what came into `folder` out of the folders that showed it before.
+    /// Takes what came into `folder` out of the folders that showed it before; returns what is left of
+    /// their listings.
     fn take_over(
         &self,
         folder: FolderId,
         listing: &Listing,
         changes: Option<&[EntryChange]>,
         places: &mut Places,
-    ) {
+    ) -> Vec<Arc<Listing>> {
         let came: Vec<&Arc<Node>> = match changes {
             None => listing.entries().iter().collect(),
             Some(changes) => changes
@@ -131,30 +168,31 @@ impl Tree {
                 .collect(),
         };
         let mut losses: HashMap<FolderId, HashSet<Ino>> = HashMap::new();
+        let mut lose = |before: Option<FolderId>, ino| {
+            if let Some(before) = before.filter(|before| *before != folder) {
+                losses.entry(before).or_default().insert(ino);
+            }
+        };
+        let (sub_folders, files): (Vec<&Arc<Node>>, _) =
+            came.iter().copied().partition(|node| node.is_folder());
         {
             let folders = lock(&self.inner.folders);
-            for node in &came {
-                let before = match node.key() {
-                    NodeKey::Folder(id) => folders
-                        .get(id)
-                        .and_then(|state| state.parent)
-                        .filter(|parent| *parent != folder),
-                    NodeKey::File(_) => places.put(node.ino, folder),
-                };
-                if let Some(before) = before {
-                    losses.entry(before).or_default().insert(node.ino);
-                }
+            for node in sub_folders {
+                let before = node.folder().and_then(|it| folders.get(it.id));
+                lose(before.and_then(|state| state.parent), node.ino);
             }
         }
-        places.sweep(|ino, folder| {
-            let known = self.inner.cache.get(folder);
-            known.is_some_and(|known| known.at(ino).is_some())
+        for (node, kept) in files.iter().zip(self.kept_places(&files)) {
+            lose(kept, node.ino);
+            lose(places.put(node.ino, folder), node.ino);
+        }
+        self.sweep(places);
+        let shrunk = losses.into_iter().filter_map(|(loser, lost)| {
+            let known = self.inner.cache.get(loser);
+            let known = known.or_else(|| self.recall_now(loser))?;
+            self.lose(&known, &lost)
         });
-        for (loser, lost) in losses {
-            if let Some(known) = self.inner.cache.get(loser) {
-                self.lose(&known, &lost);
-            }
-        }
+        let shrunk = shrunk.collect();
         // The kernel may remember a place that is not in memory any more.
         for node in came {
             if let Some(held) = self.inner.inodes.get(node.ino)
@@ -168,13 +206,15 @@ impl Tree {
                 self.inner.changes.push(held.parent, [entry]);
             }
         }
+        shrunk
     }
 
-    /// Takes entries out of a listing that were seen in another folder since.
-    fn lose(&self, known: &Listing, lost: &HashSet<Ino>) {
-        let shrunk = known.without(|node| lost.contains(&node.ino));
+    /// Takes entries out of a listing that were seen in another folder since; returns what is left, if
+    /// it is less than before.
+    fn lose(&self, known: &Listing, lost: &HashSet<Ino>) -> Option<Arc<Listing>> {
+        let shrunk = Arc::new(known.without(|node| lost.contains(&node.ino)));
         if shrunk.entries().len() == known.entries().len() {
-            return;
+            return None;
         }
         let changes = diff(known, &shrunk);
         let changed = {
@@ -185,7 +225,7 @@ impl Tree {
             state.changed
         };
         let ino = known.ino();
-        self.inner.cache.insert(Arc::new(shrunk));
+        self.inner.cache.insert(Arc::clone(&shrunk));
         if let Some(own) = self.inner.inodes.get(ino) {
             self.inner.inodes.refresh([&with_change(&own, changed)]);
         }
@@ -198,6 +238,7 @@ impl Tree {
         });
         let whole = [Change::Entries(ino), Change::Attributes(ino)];
         self.inner.changes.push(ino, whole.into_iter().chain(names));
+        Some(shrunk)
     }
 
     fn noticed(&self) -> UnixSeconds {
@@ -243,13 +284,14 @@ impl Tree {
         let before = state.changed;
         let relisted_blindly = state.listed && changes.is_none();
         state.changed = moved_on(state, listing.newest(), changes, noticed);
-        state.numbering = (!numbering.is_empty()).then(|| Arc::new(numbering));
         state.listed = true;
         state.entries = u32::try_from(listing.entries().len()).unwrap_or(u32::MAX);
+        let changed = state.changed.filter(|_| state.changed != before);
+        folders.number(folder, numbering);
         Noted {
             nodes,
             unlisted,
-            changed: state.changed.filter(|_| state.changed != before),
+            changed,
             relisted_blindly,
         }
     }
@@ -288,14 +330,18 @@ impl Tree {
     /// The service knows nothing of `folder`: it is gone, and so it must be from its parent soon.
     pub(super) fn vanished(&self, folder: FolderId) {
         self.inner.cache.remove(folder);
+        if let Some(store) = &self.inner.store {
+            store.remove(folder);
+        }
         self.forget_large(folder);
         if let Some(node) = self.inner.inodes.get(self.ino_of(folder)) {
             self.inner.inodes.mark_gone(&node);
         }
         // What is below it is out of reach from now on.
-        let parent = lock(&self.inner.folders)
-            .seen(folder)
-            .and_then(|state| state.parent.take());
+        let parent = lock(&self.inner.folders).seen(folder).and_then(|state| {
+            state.kept = None;
+            state.parent.take()
+        });
         if let Some(parent) = parent
             && let Some(known) = self.inner.cache.get(parent)
         {

@@ -197,7 +197,7 @@ impl Tree {
     pub(super) async fn list_slices(
         &self,
         folder: FolderId,
-        cut: Option<FolderListing>,
+        mut cut: Option<FolderListing>,
         old: Option<&Listing>,
         landing: &mut Landing,
         want: &mut Want,
@@ -209,7 +209,7 @@ impl Tree {
                 let round = state.round.get_or_insert_with(|| {
                     let known = old.map(dates).unwrap_or_default();
                     let now = i64::try_from(self.inner.clock.unix().as_secs()).unwrap_or(i64::MAX);
-                    Round::new(cut.clone(), known, now)
+                    Round::new(cut.take(), known, now)
                 });
                 round.next()
             };

@@ -7,6 +7,7 @@ use super::inode::Ino;
 use super::names;
 use super::node::{File, Folder, Kind, Node, NodeKey};
 use super::numbering::{Candidate, Numbering};
+use super::store::StoredListing;
 use crate::api::{FileItem, FolderId, FolderListing, SubFolder, UnixSeconds};
 use crate::util::clock::Moment;
 use std::cmp::Ordering;
@@ -111,31 +112,62 @@ impl Listing {
         }
         let numbering = around.numbering.assign(&mut candidates, around.is_complete);
 
-        let mut entries: Box<[Arc<Node>]> = candidates
+        let nodes = candidates
             .into_iter()
             .zip(kinds)
-            .map(|(candidate, (ino, kind))| {
-                Arc::new(Node {
-                    ino,
-                    parent: around.ino,
-                    name: candidate.name.into_boxed_os_str(),
-                    kind,
-                })
+            .map(|(candidate, (ino, kind))| Node {
+                ino,
+                parent: around.ino,
+                name: candidate.name.into_boxed_os_str(),
+                kind,
+            });
+        let mut listing = Self::of(answer.folder, around.ino, nodes, around.fetched);
+        listing.modified = listing.modified.max(answer.created);
+        listing.is_complete = around.is_complete;
+        listing.has_refused = has_refused;
+        (listing, numbering)
+    }
+
+    /// Builds a listing from what was kept of it. Entries that `number` refuses are left out: they are
+    /// known to be elsewhere by now.
+    pub(super) fn restore(
+        folder: FolderId,
+        stored: StoredListing,
+        ino: Ino,
+        number: &GiveNumber<'_>,
+        fetched: Moment,
+    ) -> Self {
+        let mut inos = HashSet::with_capacity(stored.entries.len());
+        let nodes = stored.entries.into_iter().filter_map(|(name, kind)| {
+            let own = number(kind.key(), &|ino| inos.contains(&ino))?;
+            inos.insert(own);
+            Some(Node {
+                ino: own,
+                parent: ino,
+                name,
+                kind,
             })
-            .collect();
+        });
+        let mut listing = Self::of(folder, ino, nodes, fetched);
+        listing.modified = stored.modified;
+        listing.is_complete = stored.is_complete;
+        listing.has_refused = stored.has_refused;
+        listing
+    }
+
+    fn of(folder: FolderId, ino: Ino, nodes: impl Iterator<Item = Node>, fetched: Moment) -> Self {
+        let mut entries: Box<[Arc<Node>]> = nodes.map(Arc::new).collect();
         entries.sort_unstable_by_key(|node| node.ino);
-        let newest = entries.iter().filter_map(|node| node.created()).max();
-        let listing = Self {
-            folder: answer.folder,
-            ino: around.ino,
+        Self {
+            folder,
+            ino,
+            modified: entries.iter().filter_map(|node| node.created()).max(),
             by_name: by_name(&entries),
             entries,
-            modified: newest.max(answer.created),
-            fetched: around.fetched,
-            is_complete: around.is_complete,
-            has_refused,
-        };
-        (listing, numbering)
+            fetched,
+            is_complete: true,
+            has_refused: false,
+        }
     }
 
     /// The same without some of its entries, which were seen elsewhere since; it is to be looked at

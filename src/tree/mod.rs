@@ -8,6 +8,7 @@
 //!
 //! ```text
 //! Tree ─▶ fetch    when a folder is listed, who waits      cache    listings in memory
+//!  │       ├▶ keep     what the store is told and asked     store    listings on disk
 //!  │       ├▶ large    folders beyond one listing          folders  place, dates, flights
 //!  │       │   └▶ round ─▶ slices                 (pure)   places   who shows a file (pure)
 //!  │       └▶ install  what an answer changes
@@ -29,6 +30,7 @@ mod folders;
 mod inode;
 mod install;
 mod junk;
+mod keep;
 mod large;
 mod listing;
 mod names;
@@ -41,6 +43,7 @@ mod root;
 mod round;
 mod slices;
 mod space;
+mod store;
 
 pub use change::{Change, Changes, Handed};
 pub use crawl::{CrawlSnapshot, CrawlStage};
@@ -53,8 +56,9 @@ pub use node::{File, Folder, Kind, Node, NodeKey};
 pub use renew::Renewed;
 pub use root::{RootError, RootFolder, resolve_root};
 pub use space::Space;
+pub use store::{Store, StoreError, StoreSnapshot};
 
-use crate::api::{Client, FolderId, Requester, UnixSeconds, UserInfo};
+use crate::api::{Client, FileId, FolderId, Requester, UnixSeconds, UserInfo};
 use crate::util::cached::Cached;
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
@@ -148,6 +152,8 @@ pub struct TreeSnapshot {
     /// Folders beyond one listing that are being listed in slices, or are known in part only; some
     /// of them when there are very many.
     pub large: Vec<LargeSnapshot>,
+    /// What is kept on disk, if anything is.
+    pub store: Option<StoreSnapshot>,
 }
 
 /// The tree of one mount; cheap to clone.
@@ -164,6 +170,7 @@ struct Inner {
     settings: TreeSettings,
     inodes: InodeTable,
     cache: ListingCache,
+    store: Option<Store>,
     folders: Mutex<Folders>,
     /// Held while an answer is taken in; never across an await.
     installing: Mutex<Places>,
@@ -178,9 +185,54 @@ struct Inner {
     refreshing: AtomicUsize,
 }
 
+/// What a tree starts with.
+struct Known {
+    folders: Folders,
+    displaced: Vec<(FileId, Ino)>,
+    store: Option<Store>,
+}
+
 impl Tree {
-    /// A tree that knows its root only. Calls run on `runtime`.
+    /// A tree that knows its root only, and forgets all it learns. Calls run on `runtime`.
     pub fn new(client: Client, clock: Clock, settings: TreeSettings, runtime: Handle) -> Self {
+        let known = Known {
+            folders: Folders::default(),
+            displaced: Vec::new(),
+            store: None,
+        };
+        Self::knowing(client, clock, settings, runtime, known)
+    }
+
+    /// A tree that knows what `store` keeps of the account. Blocks for the disk.
+    pub fn with_store(
+        client: Client,
+        clock: Clock,
+        settings: TreeSettings,
+        runtime: Handle,
+        store: Store,
+    ) -> Result<Self, StoreError> {
+        let primary = store.primary()?;
+        let mut folders = keep::folders_of(&store, &settings.root, clock);
+        for (folder, numbering) in primary.numbering {
+            folders.number(folder, numbering);
+        }
+        let known = Known {
+            folders,
+            displaced: primary.displaced,
+            store: Some(store),
+        };
+        Ok(Self::knowing(client, clock, settings, runtime, known))
+    }
+
+    fn knowing(
+        client: Client,
+        clock: Clock,
+        settings: TreeSettings,
+        runtime: Handle,
+        known: Known,
+    ) -> Self {
+        let mut folders = known.folders;
+        let changed = folders.state(settings.root.id).changed;
         let root = Arc::new(Node {
             ino: Ino::ROOT,
             parent: Ino::ROOT,
@@ -188,20 +240,19 @@ impl Tree {
             kind: Kind::Folder(Folder {
                 id: settings.root.id,
                 created: settings.root.created,
-                changed: None,
+                changed,
                 password: false,
             }),
         });
-        let mut folders = Folders::default();
-        folders.state(settings.root.id);
         let (changes, taker) = ChangeQueue::new();
         Self {
             inner: Arc::new(Inner {
                 client,
                 clock,
                 runtime,
-                inodes: InodeTable::new(root),
+                inodes: InodeTable::new(root, known.displaced),
                 cache: ListingCache::new(settings.memory),
+                store: known.store,
                 folders: Mutex::new(folders),
                 installing: Mutex::default(),
                 large: Mutex::default(),
@@ -261,25 +312,25 @@ impl Tree {
 
     /// The entry called `name` in a folder. `Ok(None)` when a complete listing lacks it, and for names
     /// that desktops look for everywhere while the folder is not listed yet: see [`Tree::absent_ttl`].
-    /// `.` and `..` are understood.
+    /// `.` and `..` are understood, also of inodes that the kernel does not hold: those of file handles
+    /// that outlived a mount. `.` of a file is the file.
     pub fn lookup(
         &self,
         parent: Ino,
         name: &OsStr,
         caller: Caller,
     ) -> Cached<Result<Option<Arc<Node>>, TreeError>> {
+        if name == "." {
+            return self.locate(parent, caller);
+        }
         let folder = match self.folder_of(parent) {
             Ok(folder) => folder,
             Err(error) => return Cached::Hit(Err(error)),
         };
-        if name == "." {
-            return Cached::Hit(self.node(parent).map(Some));
-        }
         if name == ".." {
-            let above = self.node(parent).and_then(|node| self.node(node.parent));
-            return Cached::Hit(above.map(Some));
+            return self.locate(self.above(folder), caller);
         }
-        if junk::is_junk(name) && self.inner.cache.get(folder).is_none() {
+        if junk::is_junk(name) && self.inner.cache.get(folder).is_none() && !self.is_kept(folder) {
             return Cached::Hit(Ok(None));
         }
         match self.listing(folder, caller) {
@@ -368,9 +419,10 @@ impl Tree {
         inner.space.get(&inner.client, inner.clock, &inner.runtime)
     }
 
-    /// Takes over figures that were asked for elsewhere, so that `space` is right from the start.
-    pub fn know_space(&self, info: &UserInfo) {
-        self.inner.space.know(info, self.inner.clock);
+    /// Takes over figures that were asked for elsewhere and true `at`, since 1970, so that `space` is
+    /// right from the start.
+    pub fn know_space(&self, info: &UserInfo, at: Duration) {
+        self.inner.space.know(info, at, self.inner.clock);
     }
 
     /// How long, in real time, the kernel may believe names and attributes from `parent`'s listing
@@ -399,6 +451,7 @@ impl Tree {
             folders_open: self.inner.in_use.open(),
             crawl: self.crawl_snapshot(),
             large: self.large_snapshot(),
+            store: self.inner.store.as_ref().map(Store::snapshot),
         }
     }
 
@@ -439,6 +492,15 @@ impl Tree {
         } else {
             ino.folder()
         }
+    }
+
+    /// The inode of the folder above `folder`; the root is above itself.
+    fn above(&self, folder: FolderId) -> Ino {
+        let parent = lock(&self.inner.folders)
+            .get(folder)
+            .and_then(|state| state.parent)
+            .filter(|_| folder != self.inner.settings.root.id);
+        parent.map_or(Ino::ROOT, |parent| self.ino_of(parent))
     }
 
     /// The inode of a folder whose number passed the checks when it was listed.

@@ -68,13 +68,20 @@ pub struct File {
     pub access_list: bool,
 }
 
+impl Kind {
+    /// Its identity in the account.
+    pub fn key(&self) -> NodeKey {
+        match self {
+            Self::Folder(folder) => NodeKey::Folder(folder.id),
+            Self::File(file) => NodeKey::File(file.url.id()),
+        }
+    }
+}
+
 impl Node {
     /// Its identity in the account.
     pub fn key(&self) -> NodeKey {
-        match &self.kind {
-            Kind::Folder(folder) => NodeKey::Folder(folder.id),
-            Kind::File(file) => NodeKey::File(file.url.id()),
-        }
+        self.kind.key()
     }
 
     /// Whether it is a folder.

@@ -43,6 +43,17 @@ impl Numbering {
         self.given.is_empty()
     }
 
+    /// The numbers given, with whom and the name they belong to.
+    pub(super) fn given(&self) -> impl Iterator<Item = (NodeKey, &OsStr, u32)> {
+        let given = self.given.iter();
+        given.map(|(key, (name, number))| (*key, &**name, *number))
+    }
+
+    /// Notes a number that was given in an earlier life.
+    pub(super) fn give(&mut self, key: NodeKey, name: &OsStr, number: u32) {
+        self.given.insert(key, (name.into(), number));
+    }
+
     /// The name of a node before it got a number.
     pub(super) fn true_name(&self, node: &Node) -> OsString {
         let numbered = self.given.get(&node.key());

@@ -44,7 +44,10 @@ impl Tree {
             return Err(TreeError::Timeout(id));
         }
         self.inner.clock.sleep(pause).await;
-        let before = self.inner.cache.get(id);
+        let before = match self.inner.cache.get(id) {
+            None => self.recall(id).await,
+            known => known,
+        };
         let listing = self.refresh(folder, caller).ready().await?;
         let changes = before.map(|before| diff(&before, &listing));
         self.inner.changes.told(KERNEL_LIMIT).await;

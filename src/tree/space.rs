@@ -94,18 +94,19 @@ impl SpaceKeeper {
         space
     }
 
-    /// Takes over figures that are new.
-    pub(super) fn know(&self, info: &UserInfo, clock: Clock) {
+    /// Takes over figures that were true `at`, since 1970.
+    pub(super) fn know(&self, info: &UserInfo, at: Duration, clock: Clock) {
         let mut state = lock(&self.state);
         state.space = Space::of(info);
-        state.next = Some(clock.now().after(FRESH));
+        // Dated after now: the clock was set back, and nothing is known of their age.
+        state.next = clock.happened(at).map(|at| at.after(FRESH));
     }
 
     async fn renew(&self, client: &Client, clock: Clock) {
         let deadline = Deadline::within(clock, CALL_LIMIT);
         let ask = Ask::new(Priority::Refresh, deadline, Requester::SELF);
         match deadline.run(client.user_info(&ask)).await {
-            Some(Ok(info)) => self.know(&info.value, clock),
+            Some(Ok(info)) => self.know(&info.value, info.at, clock),
             Some(Err(error)) => log::info!("size of the account not known: {error}"),
             None => log::info!("size of the account not known: no answer in time"),
         }

@@ -6,6 +6,10 @@
 //! virtual = base + (real - base) × factor.
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// How far a [`Moment`] can lie before the making of its clock: what an earlier process did has an age,
+/// too. Longer than the service exists.
+const PAST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// A point of monotonic (virtual) time; only comparable within one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(Duration);
@@ -86,7 +90,23 @@ impl Clock {
 
     /// Now, for measuring and for deadlines.
     pub fn now(&self) -> Moment {
-        Moment(self.virtual_elapsed())
+        Moment(PAST + self.virtual_elapsed())
+    }
+
+    /// The moment at which something happened that was noted as wall-clock time since 1970, in this
+    /// process or an earlier one. `None` when it lies ahead: the clock was set back since, and nothing
+    /// is known of its age.
+    pub fn happened(&self, unix: Duration) -> Option<Moment> {
+        let ago = self.unix().checked_sub(unix)?;
+        Some(Moment((PAST + self.virtual_elapsed()).saturating_sub(ago)))
+    }
+
+    /// A moment as wall-clock time since 1970, to be noted.
+    pub fn unix_at(&self, moment: Moment) -> Duration {
+        let now = self.now();
+        self.unix()
+            .saturating_sub(now.since(moment))
+            .saturating_add(moment.since(now))
     }
 
     /// Now as wall-clock time since 1970, for what is persisted or shown.
@@ -138,6 +158,18 @@ mod tests {
         let ahead = clock.unix().checked_sub(base).unwrap();
         assert!(ahead >= Duration::from_secs(2000) && ahead < Duration::from_secs(2100));
         assert_eq!(clock.real(Duration::from_secs(40)), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn what_an_earlier_process_did_has_an_age() {
+        let clock = Clock::system();
+        let day = Duration::from_secs(86_400);
+        let noted = clock.unix().checked_sub(day).unwrap();
+        let yesterday = clock.happened(noted).unwrap();
+        let age = clock.now().since(yesterday);
+        assert!(age >= day && age < day + Duration::from_secs(60), "{age:?}");
+        assert!(clock.unix_at(yesterday).abs_diff(noted) < Duration::from_secs(60));
+        assert_eq!(clock.happened(clock.unix() + day), None);
     }
 
     #[test]

@@ -10,5 +10,6 @@ mod crawl;
 mod large;
 mod read;
 mod read_trouble;
+mod store;
 mod tree;
 mod views;

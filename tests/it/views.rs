@@ -1,15 +1,20 @@
-//! Whatever happens in the account and to the calls: each folder is shown as one whole listing had
+//! Whatever happens in the account, to the calls and to the mount: each folder is shown as one whole listing had
 //! it, without what was seen elsewhere since; nothing is shown in two folders, nothing in itself.
 //!
 //! The fake's log says which listings came, in which order. A plain model takes them in; the tree
 //! must show the same.
-use crate::common::assert_well_behaved;
+use crate::common::{assert_well_behaved, client};
 use crate::tree::Bench;
 use fake_1fichier::{Fake, Fault, FaultKind};
-use fichierfs::tree::{Ino, Node, NodeKey, TreeSettings};
+use fichierfs::api::scheduler::Fingerprint;
+use fichierfs::secret::ApiKey;
+use fichierfs::tree::{Ino, Node, NodeKey, Store, StoreError, Tree, TreeSettings};
+use fichierfs::util::clock::Clock;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
+use tempfile::TempDir;
+use tokio::runtime::Handle;
 
 /// Virtual seconds per real one: the 30 s between two listings of a folder pass in 100 ms.
 const FASTER: &str = "300";
@@ -30,6 +35,8 @@ enum Step {
     Refresh(usize),
     /// Time passes, so that every folder may be listed again.
     Rest,
+    /// The mount ends and comes again.
+    Restart,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -45,6 +52,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any().prop_map(Step::Fail),
         12 => any().prop_map(Step::Refresh),
         3 => Just(Step::Rest),
+        2 => Just(Step::Restart),
     ]
 }
 
@@ -141,28 +149,71 @@ struct Story {
     bench: Bench,
     model: Model,
     names: usize,
+    /// Where the stores are.
+    dir: TempDir,
 }
 
 impl Story {
     fn new() -> Self {
         let fake = Fake::builder().clock(FASTER).start().unwrap();
-        let settings = TreeSettings {
-            // Looked at again when a step says so.
-            dir_cache_time: Duration::from_secs(24 * 60 * 60),
-            crawl: false,
-            ..TreeSettings::new()
-        };
-        let bench = Bench::with_settings(fake, FASTER, settings);
+        let dir = tempfile::Builder::new().prefix("fichierfs-views").tempdir();
+        let dir = dir.unwrap();
+        let clock = Clock::parse(FASTER).unwrap();
+        let tree = Self::tree(&fake, clock, &dir).unwrap();
         let mut story = Self {
-            bench,
+            bench: Bench { fake, tree, clock },
             model: Model::default(),
             names: 0,
+            dir,
         };
         for folder in 0..4 {
             story.change(&Step::AddFolder(folder));
             story.change(&Step::AddFile(folder));
         }
         story
+    }
+
+    fn tree(fake: &Fake, clock: Clock, dir: &TempDir) -> Result<Tree, StoreError> {
+        let settings = TreeSettings {
+            // Looked at again when a step says so.
+            dir_cache_time: Duration::from_secs(24 * 60 * 60),
+            crawl: false,
+            ..TreeSettings::new()
+        };
+        let key = ApiKey::parse(&fake.key()).unwrap();
+        let store = Store::open(dir.path(), Fingerprint::of(&key), clock)?;
+        Tree::with_store(
+            client(fake, clock),
+            clock,
+            settings,
+            Handle::current(),
+            store,
+        )
+    }
+
+    /// Ends the tree and begins another over the same stores.
+    async fn restart(&mut self) {
+        self.quiet().await;
+        self.bench.tree.flush().await;
+        // The old one must let go of its stores first.
+        let Bench { fake, clock, .. } = &self.bench;
+        let placeholder = Tree::new(
+            client(fake, *clock),
+            *clock,
+            TreeSettings::new(),
+            Handle::current(),
+        );
+        self.bench.tree = placeholder;
+        loop {
+            match Self::tree(&self.bench.fake, self.bench.clock, &self.dir) {
+                Ok(tree) => {
+                    self.bench.tree = tree;
+                    return;
+                }
+                Err(StoreError::Held { .. }) => tokio::time::sleep(Duration::from_millis(1)).await,
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     fn name(&mut self) -> String {
@@ -244,7 +295,7 @@ impl Story {
                     .faults()
                     .add(Fault::on("folder/ls", kind).times(2));
             }
-            Step::Refresh(_) | Step::Rest => {}
+            Step::Refresh(_) | Step::Rest | Step::Restart => {}
         }
     }
 
@@ -260,6 +311,11 @@ impl Story {
         self.change(step);
         match step {
             Step::Rest => self.bench.clock.sleep(Duration::from_secs(31)).await,
+            Step::Restart => {
+                // A new life knows what may be called when from its budget file, which is not here.
+                self.bench.clock.sleep(Duration::from_secs(31)).await;
+                self.restart().await;
+            }
             Step::Refresh(pick) => {
                 let shown: Vec<u64> = self.model.shown().into_keys().collect();
                 let known: BTreeSet<u64> = shown
@@ -286,7 +342,8 @@ impl Story {
             let expected = self.model.shown();
             let mut shown = BTreeMap::new();
             for folder in expected.keys() {
-                let listing = self.bench.tree.children(ino(*folder), self.bench.caller(0));
+                let caller = self.bench.caller(100);
+                let listing = self.bench.tree.children(ino(*folder), caller);
                 let listing = listing.ready().await.unwrap();
                 assert!(listing.is_complete());
                 let names = |node: &Node| (id_of(node), node.name.to_str().unwrap().to_owned());

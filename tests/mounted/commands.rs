@@ -211,7 +211,7 @@ fn a_refresh_goes_down_when_asked_to() {
     let fake = fake();
     let folder = fake.account().mkdir(0, "folder");
     fake.account().mkdir(folder, "below");
-    let mut mount = Mount::with(&fake, Some(FACTOR), &[]);
+    let mut mount = Mount::with(&fake, Some(FACTOR), &["--no-crawl"]);
     assert_eq!(names(&mount.dir()).unwrap(), ["folder", "hello.txt"]);
     // The crawl may have been there before: then nothing has changed, else it was not known.
     let all = out(&run(&["refresh", "--recursive"], &mount.dir()));

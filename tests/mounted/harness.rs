@@ -93,6 +93,11 @@ impl Mount {
         self.dir().join(below)
     }
 
+    /// Where it keeps its state.
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.folders.path().join("state")
+    }
+
     /// The program's log so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folders.path().join("log")).unwrap_or_default()

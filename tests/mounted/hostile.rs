@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Virtual seconds per real second.
-const FACTOR: &str = "20";
+const FACTOR: &str = "10";
 
 /// Reads when `FICHIERFS_SOAK_READS` does not say how many; `scripts/fault-soak` does.
-const READS: usize = 600;
+const READS: usize = 400;
 
 /// Programs that read at the same time.
 const READERS: usize = 8;
@@ -20,11 +20,11 @@ const READERS: usize = 8;
 /// Bytes of each file: far more than memory, so that hardly a read finds its bytes there.
 const SIZE: u64 = 4 << 30;
 
-/// Real time after which an answer is late: two deadlines of 60 s at 20 times the speed, since the
+/// Real time after which an answer is late: two deadlines of 60 s at 10 times the speed, since the
 /// kernel asks again for a page it could not read ahead, and as much again for a busy machine.
-const LATE: Duration = Duration::from_secs(12);
+const LATE: Duration = Duration::from_secs(24);
 
-/// Real time before a program that met an error goes on, 20 s for the mount. While the service asks
+/// Real time before a program that met an error goes on, 10 s for the mount. While the service asks
 /// for silence, reads that need it fail at once; one that does not wait proves how fast that is.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -76,7 +76,8 @@ fn random_reads_are_right_or_an_error_in_time() {
     });
     let failed = failed.into_inner().unwrap();
     eprintln!("{} of {reads} reads failed: {failed:?}", failed.len());
-    assert!(failed.len() * 200 <= reads, "{failed:?}");
+    // One bad moment of the service meets every reader.
+    assert!(failed.len() <= READERS + reads / 200, "{failed:?}");
     assert!(!mount.log().contains("panicked"));
     // Locks are among the faults here. A call that was under way when one struck cannot be helped;
     // a second of silence later there is none.

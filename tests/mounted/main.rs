@@ -12,6 +12,7 @@ mod memory;
 mod names;
 mod reading;
 mod refusals;
+mod restart;
 mod secrets;
 mod storms;
 mod trouble;

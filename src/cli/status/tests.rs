@@ -2,7 +2,7 @@
 use super::*;
 use crate::api::{Offer, UserInfo};
 use crate::control::Status;
-use crate::control::status::WaitingFigures;
+use crate::control::status::{CrawlFigures, WaitingFigures};
 
 /// 2026-11-21 09:00:00 UTC.
 const NOW: u64 = 1_795_251_600;
@@ -39,6 +39,30 @@ fn status() -> Status {
             listings: 40,
             listing_bytes: 3 << 20,
             refreshing: 2,
+            stored_bytes: 12 << 20,
+            store_damaged: 1,
+            folders_listed: 40,
+            crawl: CrawlFigures {
+                stage: "running".into(),
+                waiting: 960,
+                failed: 3,
+                seconds_left: 960,
+            },
+            large: vec![
+                LargeFigures {
+                    folder: 4_100_021,
+                    found: 3_990,
+                    expected: Some(12_000),
+                    slices: 1,
+                    slices_left: 2,
+                    is_part: false,
+                },
+                LargeFigures {
+                    folder: 4_100_022,
+                    is_part: true,
+                    ..LargeFigures::default()
+                },
+            ],
             ..TreeFigures::default()
         },
         calls: CallFigures {
@@ -86,6 +110,7 @@ fn status() -> Status {
             },
             age_seconds: 125,
         }),
+        trouble: None,
     }
 }
 
@@ -97,6 +122,10 @@ fn a_page_is_short_and_aligned() {
         \x20 Account    work, Premium, 1.5 TB used, 500.0 GB free (as of 2m 5s ago)\n\
         \x20 Process    77, fichierfs 0.1.0, since 07:57:55 (2h 2m)\n\
         \x20 Names      1000 folders known, the entries of 40 in memory (3.0 MiB), 2 being looked at again\n\
+        \x20 Kept       12.0 MiB on disk, 1 damaged records set aside\n\
+        \x20 Tree       40 of 1000 folders listed, 3 to be tried again, the rest in 16m or more\n\
+        \x20 Large      folder 4100021 is being listed: 3990 of 12000 files, 1m or more to go\n\
+        \x20 Large      folder 4100022 is known in part only, the service shows no more of it\n\
         \x20 Calls      41 made, at most 1.2 a second now, 1 answered with \"too many\"\n\
         \x20 Waiting    1 token, 8 crawl; 2 under way\n\
         \x20 Gate       shut until 10:00:28 (for 28s): the service said \"too many calls\"\n\

@@ -14,7 +14,7 @@ const PATIENCE: usize = 4_000;
 #[derive(Debug, Clone)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is one independent trait of the service"
+    reason = "each is one thing not known of the service"
 )]
 struct Service {
     /// How many files were uploaded when.
