@@ -1,5 +1,314 @@
 //! What the account still has to be told.
 //!
-//! Holds what is settled of it so far: how the report of an upload is read ([`report`]). A file
-//! counts as uploaded when the report shows its size and hash, and not before.
+//! ```text
+//! Outbox ─▶ run      when a batch is told, and what follows
+//!            ├▶ upload   files sent, reports read           ├▶ change   everything else
+//!            └▶ look     what became of a call nobody heard the end of
+//!        ─▶ journal  when what changed is written down
+//!        ─▶ state    what is on its way, waits, or is to be written
+//!            ├▶ intent   what is wanted and what the account has         (pure)
+//!            ├▶ plan     what can be told now, in few calls              (pure)
+//!            └▶ record   an entry as bytes                               (pure)
+//! report   which uploaded file is which                                  (pure)
+//! ```
+//!
+//! Promises: what was written down is told sooner or later, in an order in which every moment is one a
+//! person would accept; a call that may have been carried out is looked for before it is repeated; a
+//! file counts as uploaded when the report shows its size and hash, and not before; what is refused for
+//! good is kept and waits for a person. Knows the account's files and folders and their places; never
+//! staging files, never the kernel.
+mod change;
+pub mod intent;
+mod journal;
+mod look;
+pub mod plan;
+mod record;
 pub mod report;
+mod run;
+mod state;
+mod upload;
+
+use crate::api::{Ask, Client, FileUrl, FolderId, Priority, Requester};
+use crate::tree::{Ino, Store, StoreError};
+use crate::util::clock::Clock;
+use crate::util::deadline::Deadline;
+use crate::util::sync::lock;
+use bytes::Bytes;
+use intent::{Done, Entry, Place, Remote, Version};
+use journal::Journal;
+use state::State;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc, watch};
+
+/// How long a file is left alone after it was written, when nothing else is asked for: a program that
+/// saves twice costs one upload.
+pub const SETTLE: Duration = Duration::from_secs(5);
+
+/// What the outbox asks of its surroundings. Nothing here may wait for the network, and nothing may call
+/// back.
+pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
+    /// The bytes of a sealed version, in order and in pieces; an error or an early end means that it
+    /// cannot be read.
+    fn open(&self, version: Version) -> mpsc::Receiver<io::Result<Bytes>>;
+    /// Versions are of no use any more, and that is written down.
+    fn release(&self, versions: &[u64]);
+    /// The account's number of a folder that was not made here.
+    fn folder(&self, ino: Ino) -> Option<FolderId>;
+    /// The folder that holds, in the account, a folder; `None` for the root, and when it is not known.
+    fn parent(&self, folder: Ino) -> Option<Ino>;
+    /// The folder the account has at a place, as far as is known.
+    fn taken(&self, place: &Place) -> Option<Ino>;
+    /// Whether somebody here still reads a file of the account.
+    fn is_held(&self, url: &FileUrl) -> bool;
+    /// The account has done something, and this is left to be told of it.
+    fn told(&self, done: &Done, left: Option<&Entry>);
+}
+
+/// Why a change was not taken in.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OutboxError {
+    /// It cannot be written down.
+    #[error("changes cannot be written down: {0}")]
+    Journal(Arc<str>),
+    /// The store cannot be read.
+    #[error("what was written down cannot be read: {0}")]
+    Store(Arc<str>),
+}
+
+impl From<StoreError> for OutboxError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string().into())
+    }
+}
+
+/// How far the outbox is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OutboxSnapshot {
+    /// Files and folders of which the account has to be told something.
+    pub waiting: usize,
+    /// Bytes of files to be uploaded.
+    pub bytes: u64,
+    /// Those of them that are given up until somebody says so, with the reason.
+    pub failed: Vec<(Ino, Box<str>)>,
+}
+
+/// The outbox of one account; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    client: Client,
+    clock: Clock,
+    runtime: Handle,
+    around: Arc<dyn Surroundings>,
+    state: Arc<Mutex<State>>,
+    journal: Journal,
+    /// Something can be planned that could not before.
+    stirred: Notify,
+    /// Counts what was done; to wait for.
+    steps: watch::Sender<u64>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Outbox {
+    /// Takes up what `store` has written down. Nothing is told before [`Outbox::start`]. Blocks for the
+    /// disk.
+    pub fn open(
+        client: Client,
+        clock: Clock,
+        store: Store,
+        settle: Duration,
+        around: Arc<dyn Surroundings>,
+        runtime: Handle,
+    ) -> Result<Self, OutboxError> {
+        let state = Arc::new(Mutex::new(State::new(store.pending()?, settle)));
+        let journal = {
+            let (state, around) = (Arc::clone(&state), Arc::clone(&around));
+            Journal::start(move || write_down(&store, &state, &*around))
+        };
+        let journal = journal.map_err(|error| OutboxError::Journal(error.to_string().into()))?;
+        let shared = Shared {
+            client,
+            clock,
+            runtime,
+            around,
+            state,
+            journal,
+            stirred: Notify::new(),
+            steps: watch::Sender::new(0),
+            stopping: watch::Sender::new(false),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Begins to tell the account, in the background, until [`Outbox::stop`].
+    pub fn start(&self) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.runtime.spawn(run::run(shared));
+    }
+
+    /// A number that was never used: for a new inode or a version.
+    pub fn fresh(&self) -> u64 {
+        lock(&self.shared.state).fresh()
+    }
+
+    /// A new file; `record` is what [`Surroundings`] needs to find its content after a restart.
+    pub fn create(&self, ino: Ino, place: Place, version: Version, record: Vec<u8>) {
+        self.change(ino, true, |state| {
+            state.keep(version, record);
+            state.intents.create(ino, place, version);
+        });
+    }
+
+    /// A file holds something else. `known` is what the account has of it, should it never have been
+    /// changed here.
+    pub fn rewrite(&self, ino: Ino, known: Option<Remote>, version: Version, record: Vec<u8>) {
+        self.change(ino, true, |state| {
+            state.keep(version, record);
+            state.intents.rewrite(ino, known, version);
+        });
+    }
+
+    /// A new folder.
+    pub fn make_folder(&self, ino: Ino, place: Place) {
+        self.change(ino, false, |state| state.intents.make_folder(ino, place));
+    }
+
+    /// A file or folder is wanted elsewhere.
+    pub fn rename(&self, ino: Ino, is_folder: bool, known: Option<Remote>, to: Place) {
+        self.change(ino, false, |state| {
+            state.intents.rename(ino, is_folder, known, to);
+        });
+    }
+
+    /// A file or folder is to be gone; with `after`, not before that one has taken its place.
+    pub fn remove(&self, ino: Ino, is_folder: bool, known: Option<Remote>, after: Option<Ino>) {
+        self.change(ino, false, |state| {
+            state.intents.remove(ino, is_folder, known, after);
+        });
+    }
+
+    /// Tries again what was given up.
+    pub fn retry(&self, ino: Ino) {
+        self.change(ino, false, |state| state.intents.retry(ino));
+    }
+
+    /// Gives up what was not told yet of a file or folder.
+    pub fn give_up(&self, ino: Ino) {
+        self.change(ino, false, |state| state.intents.give_up(ino));
+    }
+
+    /// What is to be told of a file or folder.
+    pub fn entry(&self, ino: Ino) -> Option<Entry> {
+        lock(&self.shared.state).entry(ino).cloned()
+    }
+
+    /// All that is to be told.
+    pub fn entries(&self) -> Vec<(Ino, Entry)> {
+        let state = lock(&self.shared.state);
+        let entries = state.intents.entries().iter();
+        entries.map(|(ino, entry)| (*ino, entry.clone())).collect()
+    }
+
+    /// The account's number of a folder made here.
+    pub fn folder(&self, ino: Ino) -> Option<FolderId> {
+        lock(&self.shared.state).folder(ino, &*self.shared.around)
+    }
+
+    /// Waits until everything that was changed so far is on disk.
+    pub fn written(&self) -> impl Future<Output = Result<(), OutboxError>> + Send + use<> {
+        let written = self.shared.journal.written();
+        async move { written.await.map_err(OutboxError::Journal) }
+    }
+
+    /// Waits until the account knows everything but what was given up; `false` when time was up first.
+    pub async fn drained(&self, deadline: Deadline) -> bool {
+        let mut steps = self.shared.steps.subscribe();
+        let drained = async {
+            while lock(&self.shared.state).is_pending() {
+                if steps.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        deadline.run(drained).await.is_some()
+    }
+
+    /// Figures now.
+    pub fn snapshot(&self) -> OutboxSnapshot {
+        let state = lock(&self.shared.state);
+        let mut snapshot = OutboxSnapshot::default();
+        for (ino, entry) in state.intents.entries() {
+            if entry.is_pending() {
+                snapshot.waiting += 1;
+                snapshot.bytes += entry.content.map_or(0, |version| version.size);
+            }
+            let failed = entry.failed.as_ref();
+            let failed = failed.map(|failed| (*ino, failed.reason.clone()));
+            snapshot.failed.extend(failed);
+        }
+        snapshot
+    }
+
+    /// Tells nothing more and writes nothing more down; what is not told is told by the next one that
+    /// opens the store. Calls under way are broken off. Blocks for the disk, for a moment.
+    pub fn stop(&self) {
+        self.shared.stopping.send_replace(true);
+        self.shared.journal.close();
+    }
+
+    fn change(&self, ino: Ino, is_content: bool, change: impl FnOnce(&mut State)) {
+        {
+            let mut state = lock(&self.shared.state);
+            change(&mut state);
+            state.settle(ino, is_content, self.shared.clock.now());
+        }
+        self.shared.journal.changed();
+        self.shared.stir();
+    }
+}
+
+impl Shared {
+    /// Something changed: plan again, and look again whether all is told.
+    fn stir(&self) {
+        self.steps.send_modify(|steps| *steps += 1);
+        self.stirred.notify_one();
+    }
+
+    /// The terms of a call that changes the account.
+    fn ask(&self, limit: Duration) -> Ask {
+        Ask::new(
+            Priority::Change,
+            Deadline::within(self.clock, limit),
+            Requester::SELF,
+        )
+    }
+}
+
+/// Writes everything down that changed.
+fn write_down(store: &Store, state: &Mutex<State>, around: &dyn Surroundings) -> journal::Written {
+    let (commit, released) = lock(state).take();
+    if commit.is_empty() {
+        return Ok(());
+    }
+    match store.commit(&commit) {
+        Ok(()) => {
+            around.release(&released);
+            Ok(())
+        }
+        Err(error) => {
+            log::error!("{error}; changes are kept in memory until they can be written down");
+            lock(state).put_back(commit, released);
+            Err(error.to_string().into())
+        }
+    }
+}

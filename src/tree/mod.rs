@@ -56,7 +56,7 @@ pub use node::{File, Folder, Kind, Node, NodeKey};
 pub use renew::Renewed;
 pub use root::{RootError, RootFolder, resolve_root};
 pub use space::Space;
-pub use store::{Store, StoreError, StoreSnapshot};
+pub use store::{Commit, Pending, Store, StoreError, StoreSnapshot};
 
 use crate::api::{Client, FileId, FolderId, Requester, UnixSeconds, UserInfo};
 use crate::util::cached::Cached;

@@ -1,7 +1,8 @@
 //! Small things every part needs: time that tests can speed up, deadlines, locks that cannot be
-//! poisoned. Knows nothing of the service, of files or of the kernel.
+//! poisoned, the bytes of records. Knows nothing of the service, of files or of the kernel.
 pub mod cached;
 pub mod clock;
+pub mod codec;
 pub mod deadline;
 pub mod retry;
 pub mod sync;

@@ -3,6 +3,7 @@
 //!
 //! Promises: nothing is accepted that could not be kept. Knows files and what a program wants to do
 //! with them; never HTTP, never the kernel.
+pub mod content;
 
 /// Why a change is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

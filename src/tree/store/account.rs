@@ -1,6 +1,6 @@
 //! Whose store it is. A key can be replaced and a mail address changed; one of them stays.
-use super::codec::{Reader, Writer};
 use crate::api::scheduler::Fingerprint;
+use crate::util::codec::{Reader, Writer};
 
 /// What the record's checksum is bound to.
 const PLACE: &[u8] = b"account";

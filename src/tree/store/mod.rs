@@ -4,9 +4,9 @@
 //! Store ─▶ writer     groups what is to be written
 //!           ├▶ cache     what the account can tell again      cache.redb     thrown away when damaged
 //!           └▶ primary   what exists nowhere else             primary.redb   never thrown away
+//!               ├▶ pending   changes to be told      (pure)
 //!               ├▶ shelf     one database file and its failures
 //!               ├▶ record    listings as bytes      (pure)
-//!               ├▶ codec     numbers, texts, sums   (pure)
 //!               └▶ account   whose it is            (pure)
 //! ```
 //!
@@ -17,9 +17,9 @@
 //! can tell before, so nothing here may be asked on an event loop. Knows no call and no kernel.
 mod account;
 mod cache;
-mod codec;
 mod error;
 mod fill;
+mod pending;
 mod primary;
 mod record;
 mod shelf;
@@ -29,6 +29,7 @@ mod writer;
 mod tests;
 
 pub use error::StoreError;
+pub use pending::{Commit, Pending};
 pub(super) use primary::Primary;
 pub(super) use record::{FolderRecord, StoredListing};
 
@@ -153,6 +154,27 @@ impl Store {
             damaged: self.inner.primary.damaged(),
             is_failing: self.inner.writer.is_failing(),
         }
+    }
+
+    /// Takes changes in that the account has not been told of, all of them or none; on disk when this
+    /// returns. Blocks for the disk.
+    pub fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        self.inner.primary.commit(commit)
+    }
+
+    /// What was taken in and is not told yet. Blocks for the disk.
+    pub fn pending(&self) -> Result<Pending, StoreError> {
+        self.inner.primary.pending()
+    }
+
+    /// A version of a file that is kept. Blocks for the disk.
+    pub fn content(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.primary.content(number)
+    }
+
+    /// Whether something that exists nowhere else was damaged, now or earlier.
+    pub fn is_damaged(&self) -> bool {
+        self.inner.primary.damaged() > 0
     }
 
     /// What exists nowhere else. Blocks for the disk.

@@ -1,4 +1,5 @@
-//! The store of what exists nowhere else: numbers that duplicates and displaced inodes were given.
+//! The store of what exists nowhere else: numbers that duplicates and displaced inodes were given, and
+//! changes that the account has not been told of.
 //!
 //! Promises: what was put is on disk when `put` returns; nothing is ever thrown away. A record that is
 //! damaged is set aside in the table `damaged`, a file that cannot be opened at all is kept beside
@@ -9,11 +10,14 @@
 //! |---|---|---|
 //! | `numbering` | folder | numbers of its duplicates |
 //! | `displaced` | file | the inode number it was given instead of its own |
+//! | `made` | folder | the inode number it was made under here |
+//! | `pending` | inode number | what the account has to be told of it |
+//! | `contents` | number | a version of a file that the account does not have |
 //! | `damaged` | table, key, time | the record as it was found |
 //! | `meta` | name | format, owner |
 use super::account::Owner;
-use super::codec::{Reader, Writer};
 use super::error::StoreError;
+use super::pending::{Commit, Pending};
 use super::record::millis;
 use super::shelf::{Shelf, remove};
 use crate::api::{FileId, FolderId};
@@ -21,9 +25,10 @@ use crate::tree::inode::Ino;
 use crate::tree::node::NodeKey;
 use crate::tree::numbering::Numbering;
 use crate::util::clock::Clock;
+use crate::util::codec::{Reader, Writer};
 use redb::{
     ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, TableError,
-    WriteTransaction,
+    TableHandle, WriteTransaction,
 };
 use std::ffi::OsStr;
 use std::fs;
@@ -39,12 +44,16 @@ const MEMORY: usize = 1 << 20;
 
 const NUMBERING: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("numbering");
 const DISPLACED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("displaced");
+const MADE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("made");
+const PENDING: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("pending");
+const CONTENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("contents");
 const DAMAGED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("damaged");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 /// Names in `meta`.
 const META_FORMAT: &str = "format";
 const META_OWNER: &str = "owner";
+const META_NEXT: &str = "next";
 
 /// Marks of a key in a record.
 const KEY_FOLDER: u8 = 0;
@@ -129,8 +138,10 @@ impl PrimaryStore {
             return Ok(());
         }
         let refused = self.shelf.write(|to| {
-            let is_empty =
-                to.open_table(NUMBERING)?.is_empty()? && to.open_table(DISPLACED)?.is_empty()?;
+            let is_empty = to.open_table(NUMBERING)?.is_empty()?
+                && to.open_table(DISPLACED)?.is_empty()?
+                && to.open_table(PENDING)?.is_empty()?
+                && to.open_table(MADE)?.is_empty()?;
             let refused = known.filter(|known| !known.is(owner) && !is_empty);
             if refused.is_none() {
                 to.open_table(META)?.insert(META_OWNER, &*owner.record())?;
@@ -162,6 +173,75 @@ impl PrimaryStore {
                     .extend(read_displaced(file.value(), record.value()));
             }
             Ok(all)
+        })
+    }
+
+    /// Takes a group of changes in, all of it or nothing; on disk when this returns.
+    pub(super) fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        self.shelf.write_often(|to| {
+            for (definition, records) in [(PENDING, &commit.pending), (CONTENTS, &commit.contents)]
+            {
+                let mut table = to.open_table(definition)?;
+                for (key, record) in records {
+                    match record {
+                        Some(record) => table.insert(key, &*sealed(definition, *key, record))?,
+                        None => table.remove(key)?,
+                    };
+                }
+            }
+            let mut table = to.open_table(DISPLACED)?;
+            for (file, ino) in &commit.files {
+                table.insert(file.as_str(), &*displaced_record(*file, *ino))?;
+            }
+            let mut table = to.open_table(MADE)?;
+            for (folder, ino) in &commit.folders {
+                let record = ino.get().to_le_bytes();
+                table.insert(folder.0, &*sealed(MADE, folder.0, &record))?;
+            }
+            if let Some(next) = commit.next {
+                let mut table = to.open_table(META)?;
+                table.insert(META_NEXT, &next.to_le_bytes()[..])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// What the account has not been told of.
+    pub(super) fn pending(&self) -> Result<Pending, StoreError> {
+        self.shelf.read(|from| {
+            let mut all = Pending::default();
+            for entry in from.open_table(PENDING)?.iter()? {
+                let (key, record) = entry?;
+                let record = unsealed(PENDING, key.value(), record.value());
+                all.pending
+                    .extend(record.map(|it| (key.value(), it.to_vec())));
+            }
+            for entry in from.open_table(CONTENTS)?.iter()? {
+                all.contents.push(entry?.0.value());
+            }
+            for entry in from.open_table(MADE)?.iter()? {
+                let (key, record) = entry?;
+                let ino = unsealed(MADE, key.value(), record.value())
+                    .and_then(|record| <[u8; 8]>::try_from(record).ok())
+                    .and_then(|bytes| Ino::new(u64::from_le_bytes(bytes)));
+                all.folders
+                    .extend(ino.map(|ino| (FolderId(key.value()), ino)));
+            }
+            let next = from.open_table(META)?.get(META_NEXT)?;
+            let next = next.and_then(|next| <[u8; 8]>::try_from(next.value()).ok());
+            all.next = next.map_or(0, u64::from_le_bytes);
+            Ok(all)
+        })
+    }
+
+    /// A version of a file that the account does not have.
+    pub(super) fn content(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.shelf.read(|from| {
+            let record = from.open_table(CONTENTS)?.get(number)?;
+            let record = record
+                .as_ref()
+                .and_then(|it| unsealed(CONTENTS, number, it.value()));
+            Ok(record.map(<[u8]>::to_vec))
         })
     }
 
@@ -234,6 +314,25 @@ fn prepare(to: &WriteTransaction, now: u64) -> Result<u64, redb::Error> {
         aside.insert(&*format!("numbering/{folder}/{now}"), &*record)?;
         numbering.remove(folder)?;
     }
+    for definition in [PENDING, CONTENTS, MADE] {
+        let mut table = to.open_table(definition)?;
+        let mut bad = Vec::new();
+        for entry in table.iter()? {
+            let (key, record) = entry?;
+            if unsealed(definition, key.value(), record.value()).is_none() {
+                bad.push((key.value(), record.value().to_vec()));
+            }
+        }
+        for (key, record) in bad {
+            let name = definition.name();
+            log::error!(
+                "a record of changes that the account was not told of ({name} {key}) was damaged; it is \
+                 set aside, and this change is not made"
+            );
+            aside.insert(&*format!("{name}/{key}/{now}"), &*record)?;
+            table.remove(key)?;
+        }
+    }
     let mut displaced = to.open_table(DISPLACED)?;
     let mut bad = Vec::new();
     for entry in displaced.iter()? {
@@ -251,6 +350,28 @@ fn prepare(to: &WriteTransaction, now: u64) -> Result<u64, redb::Error> {
         displaced.remove(&*file)?;
     }
     aside.len().map_err(redb::Error::from)
+}
+
+/// A record with a checksum that is right at its place only.
+fn sealed(table: TableDefinition<'_, u64, &[u8]>, key: u64, record: &[u8]) -> Vec<u8> {
+    let mut out = Writer::with_room(record.len() + size_of::<u64>());
+    out.raw(record);
+    out.seal(&place(table, key))
+}
+
+/// `None` when the record is damaged.
+fn unsealed<'a>(
+    table: TableDefinition<'_, u64, &[u8]>,
+    key: u64,
+    record: &'a [u8],
+) -> Option<&'a [u8]> {
+    Reader::unseal(&place(table, key), record).map(Reader::rest)
+}
+
+fn place(table: TableDefinition<'_, u64, &[u8]>, key: u64) -> Vec<u8> {
+    let mut place = table.name().as_bytes().to_vec();
+    place.extend(key.to_le_bytes());
+    place
 }
 
 /// Files that were set aside because they could not be opened.

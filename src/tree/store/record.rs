@@ -8,12 +8,12 @@
 //! entry     marks · id · (domain) · size · (date) · (hash) · (type) · name       a file
 //!           marks · number · (date) · name                                       a folder
 //! ```
-use super::codec::{Reader, Writer};
 use crate::api::{FileId, FileUrl, FolderId, UnixSeconds, Whirlpool};
 use crate::tree::inode::Ino;
 use crate::tree::listing::Listing;
 use crate::tree::node::{File, Folder, Kind};
 use crate::tree::root::RootFolder;
+use crate::util::codec::{Reader, Writer};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;

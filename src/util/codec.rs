@@ -14,24 +14,25 @@ const NUMBER_MOST_BYTES: usize = 10;
 
 /// Writes a record.
 #[derive(Debug, Default)]
-pub(super) struct Writer {
+pub struct Writer {
     bytes: Vec<u8>,
 }
 
 impl Writer {
     /// A record of about `room` bytes.
-    pub(super) fn with_room(room: usize) -> Self {
+    pub fn with_room(room: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(room),
         }
     }
 
-    pub(super) fn byte(&mut self, byte: u8) {
+    /// One byte.
+    pub fn byte(&mut self, byte: u8) {
         self.bytes.push(byte);
     }
 
     /// Seven bits a byte, the lowest first.
-    pub(super) fn number(&mut self, mut number: u64) {
+    pub fn number(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.bytes.push(low_bits(number) | 0x80);
             number >>= 7;
@@ -40,23 +41,28 @@ impl Writer {
     }
 
     /// Small numbers of either sign stay small.
-    pub(super) fn signed(&mut self, number: i64) {
+    pub fn signed(&mut self, number: i64) {
         self.number((number.cast_unsigned() << 1) ^ (number >> 63).cast_unsigned());
     }
 
     /// Bytes whose number the reader knows.
-    pub(super) fn raw(&mut self, bytes: &[u8]) {
+    pub fn raw(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
     /// Bytes with their number.
-    pub(super) fn text(&mut self, bytes: &[u8]) {
+    pub fn text(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
         self.raw(bytes);
     }
 
+    /// The bytes as they are, for what is sealed elsewhere.
+    pub fn finish(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// The record with its checksum, which is right at `place` only.
-    pub(super) fn seal(mut self, place: &[u8]) -> Vec<u8> {
+    pub fn seal(mut self, place: &[u8]) -> Vec<u8> {
         let sum = sum(place, &self.bytes);
         self.raw(&sum.to_le_bytes());
         self.bytes
@@ -65,24 +71,31 @@ impl Writer {
 
 /// Reads a record. Every method is `None` when the bytes do not hold what is asked for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reader<'a> {
+pub struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
+    /// Bytes that were unsealed elsewhere.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
     /// A record whose checksum is right for `place`.
-    pub(super) fn unseal(place: &[u8], record: &'a [u8]) -> Option<Self> {
+    pub fn unseal(place: &[u8], record: &'a [u8]) -> Option<Self> {
         let (bytes, noted) = record.split_last_chunk::<SUM_BYTES>()?;
         (sum(place, bytes) == u64::from_le_bytes(*noted)).then_some(Self { rest: bytes })
     }
 
-    pub(super) fn byte(&mut self) -> Option<u8> {
+    /// One byte.
+    pub fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
         Some(*first)
     }
 
-    pub(super) fn number(&mut self) -> Option<u64> {
+    /// What [`Writer::number`] wrote.
+    pub fn number(&mut self) -> Option<u64> {
         let mut number = 0;
         for at in 0..NUMBER_MOST_BYTES {
             let byte = self.byte()?;
@@ -99,37 +112,46 @@ impl<'a> Reader<'a> {
         None
     }
 
-    pub(super) fn signed(&mut self) -> Option<i64> {
+    /// What [`Writer::signed`] wrote.
+    pub fn signed(&mut self) -> Option<i64> {
         let number = self.number()?;
         Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
     }
 
-    pub(super) fn raw(&mut self, length: usize) -> Option<&'a [u8]> {
+    /// That many bytes.
+    pub fn raw(&mut self, length: usize) -> Option<&'a [u8]> {
         let (bytes, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         Some(bytes)
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    /// As many bytes as the array takes.
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (bytes, rest) = self.rest.split_first_chunk::<N>()?;
         self.rest = rest;
         Some(*bytes)
     }
 
-    pub(super) fn text(&mut self) -> Option<&'a [u8]> {
+    /// What [`Writer::text`] wrote.
+    pub fn text(&mut self) -> Option<&'a [u8]> {
         let length = self.number()?;
         self.raw(usize::try_from(length).ok()?)
     }
 
     /// A number of things to come, each of which takes a byte at least: what claims more is damaged,
     /// and must not make anyone reserve memory for it.
-    pub(super) fn count(&mut self) -> Option<usize> {
+    pub fn count(&mut self) -> Option<usize> {
         let count = usize::try_from(self.number()?).ok()?;
         (count <= self.rest.len()).then_some(count)
     }
 
+    /// All that was not read yet.
+    pub fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Whether all was read.
-    pub(super) fn is_at_end(&self) -> bool {
+    pub fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }
 }

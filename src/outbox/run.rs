@@ -1,0 +1,248 @@
+//! When a batch is told, and what follows from its end.
+//!
+//! Promises: what a batch begins is written down before its first call; a bounded number of batches is
+//! under way; of one file or folder at most one. Ends when the outbox is stopped or dropped.
+use super::intent::Done;
+use super::plan::Batch;
+use super::{Shared, change, look, upload};
+use crate::api::{ApiError, ErrorKind};
+use crate::tree::Ino;
+use crate::util::sync::lock;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// Uploads under way at once: enough to hide the wait for reports behind the next transfer; more would
+/// only share the line (14 have mostly worked for others, API reference 3).
+const UPLOADS: usize = 3;
+
+/// Other batches under way at once: one that waits for a folder's turn to be listed must not hold up
+/// the others.
+const CHANGES: usize = 4;
+
+/// How long what may have been done is left alone before it is looked for: listings show an upload late
+/// (API reference 10).
+pub(super) const APPEARS: Duration = Duration::from_secs(30);
+
+/// A pause before trying again when nothing is known that would end the wait.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// What a batch has come to.
+#[derive(Debug, Default)]
+pub(super) struct Landed {
+    /// What the account has done.
+    pub(super) done: Vec<Done>,
+    /// What is tried again later, not before a span.
+    pub(super) later: Vec<(Ino, Duration)>,
+    /// What is told alone from now on.
+    pub(super) alone: Vec<Ino>,
+    /// What a person has to decide.
+    pub(super) failed: Vec<(Ino, String)>,
+    /// What is taken back: the account's state is the wanted one.
+    pub(super) given_up: Vec<Ino>,
+}
+
+impl Landed {
+    /// The service did not do it, and says so or was not asked.
+    pub(super) fn refused(&mut self, inos: &[Ino], error: &ApiError) {
+        self.done.extend(inos.iter().map(|ino| Done::Nothing(*ino)));
+        if is_final(error) {
+            let concerns_all = matches!(
+                error.kind,
+                ErrorKind::KeyRefused | ErrorKind::NotCustomer | ErrorKind::HostRefused
+            );
+            if concerns_all || inos.len() == 1 {
+                let reason = error.to_string();
+                self.failed
+                    .extend(inos.iter().map(|ino| (*ino, reason.clone())));
+            } else {
+                // One of them is the reason; alone it will show.
+                self.alone.extend(inos);
+                self.again(inos, Duration::ZERO);
+            }
+        } else {
+            self.again(inos, error.retry_after.unwrap_or_default());
+        }
+    }
+
+    /// This and what another part of it came to.
+    pub(super) fn join(&mut self, other: Self) {
+        self.done.extend(other.done);
+        self.later.extend(other.later);
+        self.alone.extend(other.alone);
+        self.failed.extend(other.failed);
+        self.given_up.extend(other.given_up);
+    }
+
+    /// They are tried, or looked for, again.
+    pub(super) fn again(&mut self, inos: &[Ino], at_least: Duration) {
+        self.later.extend(inos.iter().map(|ino| (*ino, at_least)));
+    }
+}
+
+/// Whether trying again is of no use before a person has done something.
+fn is_final(error: &ApiError) -> bool {
+    match error.kind {
+        ErrorKind::KeyRefused
+        | ErrorKind::NotCustomer
+        | ErrorKind::NotAllowed
+        | ErrorKind::NotFound
+        | ErrorKind::Password
+        | ErrorKind::OverQuota
+        | ErrorKind::UploadMalformed
+        | ErrorKind::Refused
+        | ErrorKind::NothingRenamed
+        | ErrorKind::NothingChanged
+        | ErrorKind::HostRefused
+        | ErrorKind::SourceFailed
+        | ErrorKind::BadRequest => true,
+        ErrorKind::Flood
+        | ErrorKind::IpBanned
+        | ErrorKind::OwnerLocked
+        | ErrorKind::TooManyLocations
+        | ErrorKind::NetworkRefused
+        | ErrorKind::TooManyConnections
+        | ErrorKind::Maintenance
+        | ErrorKind::Server
+        | ErrorKind::LinkExpired
+        | ErrorKind::NodeTrouble
+        | ErrorKind::ReportPending
+        | ErrorKind::ReportEmpty
+        | ErrorKind::Malformed
+        | ErrorKind::WrongBytes
+        | ErrorKind::Network
+        | ErrorKind::Tls
+        | ErrorKind::Timeout => false,
+    }
+}
+
+/// Tells the account what is planned until the outbox stops.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut stopping = shared.stopping.subscribe();
+    wait_for_unheard(&shared);
+    let mut under_way = UnderWay::default();
+    loop {
+        if *stopping.borrow() {
+            return;
+        }
+        start_batches(&shared, &mut under_way);
+        let now = shared.clock.now();
+        let next = lock(&shared.state).next_moment(now);
+        let wake = next.unwrap_or(now.after(IDLE));
+        tokio::select! {
+            _ = stopping.changed() => {}
+            () = shared.stirred.notified() => {}
+            () = shared.clock.sleep_until(wake) => {}
+            Some(ended) = under_way.tasks.join_next() => {
+                match ended {
+                    Ok((batch, landed)) => under_way.land(&shared, &batch, landed),
+                    // A bug or the end; what it concerned stays busy and is taken up after a restart.
+                    Err(error) => log::error!("a batch was broken off: {error}"),
+                }
+            }
+        }
+    }
+}
+
+/// What an earlier process began may just have been done: it is not looked for at once.
+fn wait_for_unheard(shared: &Shared) {
+    let mut state = lock(&shared.state);
+    let at = shared.clock.now().after(APPEARS);
+    let entries = state.intents.entries().iter();
+    let unheard =
+        entries.filter(|(_, entry)| entry.attempt.as_ref().is_some_and(|it| it.ticket.is_none()));
+    let unheard: Vec<Ino> = unheard.map(|(ino, _)| *ino).collect();
+    for ino in unheard {
+        state.leave(ino, at);
+    }
+}
+
+#[derive(Debug, Default)]
+struct UnderWay {
+    tasks: JoinSet<(Batch, Landed)>,
+    uploads: usize,
+    changes: usize,
+}
+
+impl UnderWay {
+    fn slot(&mut self, batch: &Batch) -> (&mut usize, usize) {
+        match batch {
+            Batch::Upload { .. } => (&mut self.uploads, UPLOADS),
+            _ => (&mut self.changes, CHANGES),
+        }
+    }
+
+    fn land(&mut self, shared: &Shared, batch: &Batch, landed: Landed) {
+        *self.slot(batch).0 -= 1;
+        let now = shared.clock.now();
+        {
+            let mut state = lock(&shared.state);
+            for done in landed.done {
+                let ino = done.ino();
+                let told = done.clone();
+                state.done(done, now);
+                shared.around.told(&told, state.entry(ino));
+            }
+            state.end(&batch.inos());
+            for (ino, wait) in landed.later {
+                state.later(ino, wait, now);
+            }
+            for ino in landed.alone {
+                state.single_out(ino);
+            }
+            for (ino, reason) in landed.failed {
+                log::warn!("inode {ino} is left alone until `fichierfs retry`: {reason}");
+                state.intents.fail(ino, &reason);
+            }
+            for ino in landed.given_up {
+                state.intents.give_up(ino);
+            }
+        }
+        shared.journal.changed();
+        shared.stir();
+    }
+}
+
+fn start_batches(shared: &Arc<Shared>, under_way: &mut UnderWay) {
+    let now = shared.clock.now();
+    let mut state = lock(&shared.state);
+    for batch in state.plan(now, &*shared.around) {
+        let (used, most) = under_way.slot(&batch);
+        if *used >= most {
+            continue;
+        }
+        *used += 1;
+        state.start(&batch, shared.clock.unix(), &*shared.around);
+        let shared = Arc::clone(shared);
+        let runtime = shared.runtime.clone();
+        under_way.tasks.spawn_on(
+            async move {
+                let landed = Box::pin(tell(&shared, &batch)).await;
+                (batch, landed)
+            },
+            &runtime,
+        );
+    }
+}
+
+/// Tells one batch.
+async fn tell(shared: &Shared, batch: &Batch) -> Landed {
+    // What is about to be done must be known after a crash.
+    if let Err(error) = shared.journal.written().await {
+        let mut landed = Landed::default();
+        let inos = batch.inos();
+        if !matches!(batch, Batch::Resolve { .. }) {
+            landed
+                .done
+                .extend(inos.iter().map(|ino| Done::Nothing(*ino)));
+        }
+        log::warn!("nothing can be written down ({error}), so nothing is changed in the account");
+        landed.again(&inos, Duration::ZERO);
+        return landed;
+    }
+    match batch {
+        Batch::Upload { folder, files } => upload::send(shared, *folder, files).await,
+        Batch::Resolve { folder, inos } => look::resolve(shared, *folder, inos).await,
+        batch => change::tell(shared, batch).await,
+    }
+}

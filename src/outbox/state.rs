@@ -1,0 +1,369 @@
+//! What the outbox holds in memory: the entries, what is on its way, what is waited for, and what is to
+//! be written down next. One lock around it, held for microseconds; nothing is awaited under it.
+use super::Surroundings;
+use super::intent::{Attempt, Done, Entry, Goal, Intents, Place, Thing, Version};
+use super::plan::{self, Batch, Terms};
+use super::record;
+use crate::api::{FileId, FileUrl, FolderId};
+use crate::tree::{Commit, Ino, Pending};
+use crate::util::clock::Moment;
+use crate::util::retry::Backoff;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+/// How long a failed call waits before it is tried again, at first and at most: trouble of the service
+/// lasts seconds or minutes, and nobody waits for the answer.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// Changes that are not uploads wait so long for more of their kind: a program that removes or moves a
+/// thousand files does so one by one.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// How often the account may give something another name than asked before that is left to a person.
+const RENAMES: u8 = 2;
+
+/// The state.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) intents: Intents,
+    /// Folders that were made here, by inode number.
+    folders: HashMap<Ino, FolderId>,
+    /// The next number that was never used.
+    next: u64,
+    /// What a call under way concerns.
+    busy: BTreeSet<Ino>,
+    /// What is not to be touched before.
+    not_before: HashMap<Ino, Moment>,
+    /// How long to wait after the next failure.
+    backoffs: HashMap<Ino, Backoff>,
+    /// What is told alone, because it failed together with others.
+    alone: BTreeSet<Ino>,
+    /// Files that are gone, and that a listing may still show.
+    removed: BTreeMap<FileId, Moment>,
+    /// What is to be written down beside the entries.
+    unwritten: Commit,
+    settle: Duration,
+}
+
+impl State {
+    pub(super) fn new(pending: Pending, settle: Duration) -> Self {
+        let read = |(key, record): &(u64, Vec<u8>)| {
+            let entry = Ino::new(*key).zip(record::read(record));
+            if entry.is_none() {
+                log::error!("what is written down of inode {key} makes no sense; it is left alone");
+            }
+            entry
+        };
+        Self {
+            intents: Intents::of(pending.pending.iter().filter_map(read)),
+            folders: pending
+                .folders
+                .into_iter()
+                .map(|(id, ino)| (ino, id))
+                .collect(),
+            next: pending.next,
+            busy: BTreeSet::new(),
+            not_before: HashMap::new(),
+            backoffs: HashMap::new(),
+            alone: BTreeSet::new(),
+            removed: BTreeMap::new(),
+            unwritten: Commit::default(),
+            settle,
+        }
+    }
+
+    /// A number that was never used; on disk as used with the next commit.
+    pub(super) fn fresh(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.unwritten.next = Some(self.next);
+        number
+    }
+
+    /// A version's record is to be written down.
+    pub(super) fn keep(&mut self, version: Version, record: Vec<u8>) {
+        self.unwritten.contents.push((version.id, Some(record)));
+    }
+
+    /// A change was made here at `now`.
+    pub(super) fn settle(&mut self, ino: Ino, is_content: bool, now: Moment) {
+        let wait = if is_content { self.settle } else { GATHER };
+        let at = now.after(wait);
+        let before = self.not_before.entry(ino).or_insert(at);
+        *before = if is_content { at } else { at.max(*before) };
+        self.backoffs.remove(&ino);
+    }
+
+    /// Leaves an entry alone until `at`.
+    pub(super) fn leave(&mut self, ino: Ino, at: Moment) {
+        self.not_before.insert(ino, at);
+    }
+
+    /// Tries an entry again after a while; longer each time.
+    pub(super) fn later(&mut self, ino: Ino, at_least: Duration, now: Moment) {
+        let longest = Backoff::between(FIRST_WAIT, LONGEST_WAIT);
+        let backoff = self.backoffs.entry(ino).or_insert(longest);
+        let wait = backoff.next_wait().max(at_least);
+        self.not_before.insert(ino, now.after(wait));
+    }
+
+    /// From now on it is told alone.
+    pub(super) fn single_out(&mut self, ino: Ino) {
+        self.alone.insert(ino);
+    }
+
+    /// Whether files that went a moment ago explain what a listing shows.
+    pub(super) fn was_removed(&self, file: FileId) -> bool {
+        self.removed.contains_key(&file)
+    }
+
+    /// Whether an entry has, or had, this file.
+    pub(super) fn is_ours(&self, url: &FileUrl) -> bool {
+        let thing = Thing::File(url.clone());
+        self.intents.entries().values().any(|entry| {
+            entry.remote.as_ref().is_some_and(|it| it.thing == thing)
+                || entry.discard.iter().any(|spent| spent.url == *url)
+        })
+    }
+
+    /// Whether an entry has this folder.
+    pub(super) fn has_folder(&self, id: FolderId) -> bool {
+        let thing = Thing::Folder(id);
+        let mut entries = self.intents.entries().values();
+        entries.any(|entry| entry.remote.as_ref().is_some_and(|it| it.thing == thing))
+    }
+
+    /// The account's number of a folder.
+    pub(super) fn folder(&self, ino: Ino, around: &dyn Surroundings) -> Option<FolderId> {
+        let made = self.folders.get(&ino).copied();
+        made.or_else(|| around.folder(ino))
+    }
+
+    /// What can be told now.
+    pub(super) fn plan(&self, now: Moment, around: &dyn Surroundings) -> Vec<Batch> {
+        let view = View {
+            state: self,
+            now,
+            around,
+        };
+        plan::plan(&self.intents, &view)
+    }
+
+    /// When something that waits may be told, if anything waits for its time.
+    pub(super) fn next_moment(&self, now: Moment) -> Option<Moment> {
+        let waiting = self.not_before.iter().filter(|(ino, at)| {
+            **at > now && !self.busy.contains(ino) && self.intents.get(**ino).is_some()
+        });
+        waiting.map(|(_, at)| *at).min()
+    }
+
+    /// Whether something is left to be told that nobody has given up.
+    pub(super) fn is_pending(&self) -> bool {
+        let mut entries = self.intents.entries().values();
+        !self.busy.is_empty() || entries.any(|entry| entry.is_pending() && entry.failed.is_none())
+    }
+
+    /// A batch is about to be told.
+    pub(super) fn start(&mut self, batch: &Batch, since: Duration, around: &dyn Surroundings) {
+        self.busy.extend(batch.inos());
+        let attempt = |goal, folder, place| Attempt {
+            goal,
+            place,
+            folder,
+            since: since.as_secs(),
+            ticket: None,
+            whirlpool: None,
+        };
+        let mut begun = Vec::new();
+        let at = |ino: Ino| {
+            let remote = self.intents.get(ino)?.remote.as_ref()?;
+            let folder = self.id_of(remote.place.folder, around)?;
+            Some((remote.place.clone(), folder))
+        };
+        match batch {
+            Batch::Upload { folder, files } => {
+                let files = files.iter().map(|file| {
+                    let goal = Goal::Store(file.version);
+                    (file.ino, attempt(goal, *folder, file.place.clone()))
+                });
+                begun.extend(files);
+            }
+            Batch::MakeFolder { ino, parent, place } => {
+                begun.push((*ino, attempt(Goal::Make, *parent, place.clone())));
+            }
+            Batch::MoveFiles { folder, id, files } => {
+                for (ino, _) in files {
+                    if let Some((mut place, _)) = at(*ino) {
+                        place.folder = *folder;
+                        begun.push((*ino, attempt(Goal::Place, *id, place)));
+                    }
+                }
+            }
+            Batch::MoveFolder {
+                ino, folder, to, ..
+            } => {
+                if let Some((mut place, _)) = at(*ino) {
+                    place.folder = *folder;
+                    begun.push((*ino, attempt(Goal::Place, *to, place)));
+                }
+            }
+            Batch::RenameFiles(files) => {
+                for (ino, _, name) in files {
+                    if let Some((mut place, folder)) = at(*ino) {
+                        place.name.clone_from(name);
+                        begun.push((*ino, attempt(Goal::Place, folder, place)));
+                    }
+                }
+            }
+            Batch::RenameFolder { ino, name, .. } => {
+                if let Some((mut place, folder)) = at(*ino) {
+                    place.name.clone_from(name);
+                    begun.push((*ino, attempt(Goal::Place, folder, place)));
+                }
+            }
+            Batch::Resolve { .. } | Batch::RemoveFiles(_) | Batch::RemoveFolder { .. } => {}
+        }
+        for (ino, attempt) in begun {
+            self.intents.begin(ino, attempt);
+        }
+    }
+
+    /// The account's number of a folder, with or without an entry.
+    fn id_of(&self, folder: Ino, around: &dyn Surroundings) -> Option<FolderId> {
+        let now = Moment::from_origin(Duration::ZERO);
+        let view = View {
+            state: self,
+            now,
+            around,
+        };
+        plan::folder_id(&self.intents, &view, folder)
+    }
+
+    /// A call about them has ended, one way or the other.
+    pub(super) fn end(&mut self, inos: &[Ino]) {
+        for ino in inos {
+            self.busy.remove(ino);
+        }
+        let busy = &self.busy;
+        let intents = &self.intents;
+        let is_known = |ino: &Ino| busy.contains(ino) || intents.get(*ino).is_some();
+        self.not_before.retain(|ino, _| is_known(ino));
+        self.backoffs.retain(|ino, _| is_known(ino));
+        self.alone.retain(is_known);
+    }
+
+    /// The account has done something.
+    pub(super) fn done(&mut self, done: Done, now: Moment) {
+        /// How long the service's listings may show what is gone (API reference 10).
+        const LAG: Duration = Duration::from_secs(120);
+        let ino = done.ino();
+        match &done {
+            Done::Stored { url, .. } => self.unwritten.files.push((url.id(), ino)),
+            Done::Made { id, .. } => {
+                self.folders.insert(ino, *id);
+                self.unwritten.folders.push((*id, ino));
+            }
+            Done::Removed { url, .. } => {
+                self.removed.retain(|_, at| *at > now);
+                self.removed.insert(url.id(), now.after(LAG));
+            }
+            Done::Placed { url, .. } => {
+                let moved = url.as_ref().map(|url| (url.id(), ino));
+                self.unwritten.files.extend(moved);
+            }
+            Done::Surplus { .. } | Done::Nothing(_) | Done::FolderRemoved(_) => {}
+        }
+        if !matches!(done, Done::Nothing(_) | Done::Surplus { .. }) {
+            self.backoffs.remove(&ino);
+        }
+        self.intents.done(done);
+        let renamed = self
+            .intents
+            .get(ino)
+            .is_some_and(|it| it.renames >= RENAMES);
+        if renamed {
+            self.intents.fail(
+                ino,
+                "the service stores it under another name than asked for",
+            );
+        }
+    }
+
+    /// What is to be written down, and the versions that are of no use once it is.
+    pub(super) fn take(&mut self) -> (Commit, Vec<u64>) {
+        let mut commit = std::mem::take(&mut self.unwritten);
+        let changed = self.intents.take_changed().into_iter();
+        let changed = changed.map(|(ino, entry)| (ino.get(), entry.as_ref().map(record::write)));
+        commit.pending.extend(changed);
+        let released = self.intents.take_released();
+        // What came and went since the last commit is never written.
+        commit.contents.retain(|(id, _)| !released.contains(id));
+        commit
+            .contents
+            .extend(released.iter().map(|id| (*id, None)));
+        (commit, released)
+    }
+
+    /// What could not be written down waits for the next commit, unless something newer does.
+    pub(super) fn put_back(&mut self, mut commit: Commit, released: Vec<u64>) {
+        for (key, _) in &commit.pending {
+            if let Some(ino) = Ino::new(*key) {
+                self.intents.changed_again(ino);
+            }
+        }
+        self.intents.released_again(released);
+        commit.contents.retain(|(_, record)| record.is_some());
+        commit.contents.append(&mut self.unwritten.contents);
+        commit.files.append(&mut self.unwritten.files);
+        commit.folders.append(&mut self.unwritten.folders);
+        commit.next = self.unwritten.next.or(commit.next);
+        commit.pending.clear();
+        self.unwritten = commit;
+    }
+
+    /// The entry of an inode.
+    pub(super) fn entry(&self, ino: Ino) -> Option<&Entry> {
+        self.intents.get(ino)
+    }
+}
+
+/// The state as a plan looks at it.
+struct View<'a> {
+    state: &'a State,
+    now: Moment,
+    around: &'a dyn Surroundings,
+}
+
+impl Terms for View<'_> {
+    fn is_ready(&self, ino: Ino) -> bool {
+        let not_before = self.state.not_before.get(&ino);
+        !self.state.busy.contains(&ino) && not_before.is_none_or(|at| *at <= self.now)
+    }
+
+    fn folder(&self, ino: Ino) -> Option<FolderId> {
+        self.state.folder(ino, self.around)
+    }
+
+    fn parent(&self, folder: Ino) -> Option<Ino> {
+        self.around.parent(folder)
+    }
+
+    fn is_taken(&self, place: &Place) -> bool {
+        self.around
+            .taken(place)
+            .is_some_and(|ino| self.state.intents.get(ino).is_none())
+    }
+
+    fn is_held(&self, url: &FileUrl) -> bool {
+        self.around.is_held(url)
+    }
+
+    fn most_files(&self, ino: Ino) -> usize {
+        if self.state.alone.contains(&ino) {
+            1
+        } else {
+            plan::UPLOAD_FILES
+        }
+    }
+}
