@@ -5,7 +5,7 @@
 use super::Shared;
 use super::intent::{Done, Place};
 use super::look;
-use super::plan::Batch;
+use super::plan::{Batch, Outgoing};
 use super::run::{APPEARS, Landed};
 use crate::api::{ApiError, ErrorKind, FileUrl, FolderId, Reached};
 use crate::tree::{Ino, decode, encode};
@@ -22,6 +22,11 @@ const LAG: Duration = Duration::from_secs(30);
 /// Makes one batch of changes.
 pub(super) async fn tell(shared: &Shared, batch: &Batch) -> Landed {
     match batch {
+        Batch::Copy {
+            folder,
+            file,
+            original,
+        } => copy(shared, *folder, file, original).await,
         Batch::MakeFolder { ino, parent, place } => make_folder(shared, *ino, *parent, place).await,
         Batch::MoveFiles { folder, id, files } => move_files(shared, *folder, *id, files).await,
         Batch::RenameFiles(files) => rename_files(shared, files).await,
@@ -98,6 +103,42 @@ fn unsettled(landed: &mut Landed, inos: &[Ino], error: &ApiError) {
     } else {
         landed.refused(inos, error);
     }
+}
+
+async fn copy(shared: &Shared, folder: FolderId, file: &Outgoing, original: &FileUrl) -> Landed {
+    let ask = shared.ask(CHANGE);
+    let name = encode(&file.place.name);
+    let originals = std::slice::from_ref(original);
+    let copied = shared
+        .client
+        .file_copy(&ask, originals, folder, Some(&name))
+        .await;
+    let mut landed = Landed::default();
+    match copied {
+        Ok(copied) => match copied.copies.into_iter().next() {
+            Some((_, url)) => {
+                let stored = copied.name.unwrap_or(name.into());
+                landed.done.push(Done::Stored {
+                    ino: file.ino,
+                    url,
+                    name: decode(&stored).into_boxed_os_str(),
+                });
+            }
+            None => landed.again(&[file.ino], APPEARS),
+        },
+        // What was copied is gone, or may not be: there is another way.
+        Err(error)
+            if matches!(
+                error.kind,
+                ErrorKind::NotFound | ErrorKind::Refused | ErrorKind::NotAllowed
+            ) =>
+        {
+            log::info!("{error}; the file is sent instead");
+            landed.done.push(Done::Uncopied(file.ino));
+        }
+        Err(error) => unsettled(&mut landed, &[file.ino], &error),
+    }
+    landed
 }
 
 async fn make_folder(shared: &Shared, ino: Ino, parent: FolderId, place: &Place) -> Landed {

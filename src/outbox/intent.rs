@@ -54,6 +54,8 @@ pub struct Version {
 pub enum Goal {
     /// Store a version of a file.
     Store(Version),
+    /// Have the service copy a file of the account.
+    Copy(Version),
     /// Make a folder.
     Make,
     /// Put what the account has already elsewhere.
@@ -105,6 +107,8 @@ pub struct Entry {
     pub wanted: Option<Place>,
     /// What a file is to hold, if the account does not have that.
     pub content: Option<Version>,
+    /// The file of the account that holds exactly that, if one does: the service copies it.
+    pub copy_of: Option<FileUrl>,
     /// Files of the account that held earlier contents of it.
     pub discard: Vec<Spent>,
     /// Its removal waits until that one is where it is wanted: it takes this one's place.
@@ -140,6 +144,8 @@ pub enum Done {
     },
     /// The call that was attempted was surely not carried out.
     Nothing(Ino),
+    /// The service cannot copy what was to be copied: it is sent.
+    Uncopied(Ino),
     /// A file of this one's that is to go is stored as something damaged or not wanted any more.
     Surplus {
         /// Of which file.
@@ -184,6 +190,7 @@ impl Done {
         match self {
             Self::Stored { ino, .. }
             | Self::Nothing(ino)
+            | Self::Uncopied(ino)
             | Self::Surplus { ino, .. }
             | Self::Made { ino, .. }
             | Self::Placed { ino, .. }
@@ -210,6 +217,7 @@ impl Entry {
             remote,
             wanted,
             content: None,
+            copy_of: None,
             discard: Vec::new(),
             after: None,
             attempt: None,
@@ -256,11 +264,19 @@ impl Entry {
         !rests
     }
 
+    /// Whether nobody wants any more what is being uploaded.
+    pub fn is_superseded(&self) -> bool {
+        match self.attempt.as_ref().map(|attempt| attempt.goal) {
+            Some(Goal::Store(version)) => self.content != Some(version),
+            _ => false,
+        }
+    }
+
     /// The versions it needs.
     pub fn versions(&self) -> impl Iterator<Item = u64> {
         let content = self.content.map(|version| version.id);
         let sent = match self.attempt.as_ref().map(|attempt| attempt.goal) {
-            Some(Goal::Store(version)) => Some(version.id),
+            Some(Goal::Store(version) | Goal::Copy(version)) => Some(version.id),
             _ => None,
         };
         content
@@ -347,8 +363,14 @@ impl Intents {
     pub fn rewrite(&mut self, ino: Ino, known: Option<Remote>, version: Version) {
         self.change(ino, false, known, |entry| {
             entry.content = Some(version);
+            entry.copy_of = None;
             entry.failed = None;
         });
+    }
+
+    /// A file holds exactly what a file of the account does, as its content says; or does not any more.
+    pub fn copy_of(&mut self, ino: Ino, original: Option<FileUrl>) {
+        self.change(ino, false, None, |entry| entry.copy_of = original);
     }
 
     /// It is wanted elsewhere.
@@ -365,6 +387,7 @@ impl Intents {
         self.change(ino, is_folder, known, |entry| {
             entry.wanted = None;
             entry.content = None;
+            entry.copy_of = None;
             entry.after = after;
             entry.failed = None;
         });
@@ -408,6 +431,7 @@ impl Intents {
         self.change(ino, false, None, |entry| {
             entry.wanted = entry.remote.as_ref().map(|remote| remote.place.clone());
             entry.content = None;
+            entry.copy_of = None;
             entry.after = None;
             entry.failed = None;
         });
@@ -429,8 +453,11 @@ impl Intents {
                     let folder = place.folder;
                     entry.discard.push(Spent { url: old, folder });
                 }
-                if entry.content.map(Goal::Store) == Some(attempt.goal) {
+                if let Goal::Store(version) | Goal::Copy(version) = attempt.goal
+                    && entry.content == Some(version)
+                {
                     entry.content = None;
+                    entry.copy_of = None;
                 }
                 let folder = attempt.place.folder;
                 entry.remote = Some(Remote {
@@ -439,6 +466,10 @@ impl Intents {
                 });
             }),
             Done::Nothing(ino) => self.change(ino, false, None, |entry| entry.attempt = None),
+            Done::Uncopied(ino) => self.change(ino, false, None, |entry| {
+                entry.attempt = None;
+                entry.copy_of = None;
+            }),
             Done::Surplus { ino, spent } => self.change(ino, false, None, |entry| {
                 let is_current = entry
                     .remote

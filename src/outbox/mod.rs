@@ -92,6 +92,8 @@ pub struct OutboxSnapshot {
     pub waiting: usize,
     /// Bytes of files to be uploaded.
     pub bytes: u64,
+    /// Bytes of them that were handed over by uploads under way.
+    pub sent: u64,
     /// Those of them that are given up until somebody says so, with the reason.
     pub failed: Vec<(Ino, Box<str>)>,
 }
@@ -178,6 +180,14 @@ impl Outbox {
         });
     }
 
+    /// A file that was just handed over holds exactly what a file of the account does: the service copies
+    /// that, and only if it cannot is the file sent.
+    pub fn copy_of(&self, ino: Ino, original: FileUrl) {
+        self.change(ino, true, |state| {
+            state.intents.copy_of(ino, Some(original));
+        });
+    }
+
     /// A new folder.
     pub fn make_folder(&self, ino: Ino, place: Place) {
         self.change(ino, false, |state| state.intents.make_folder(ino, place));
@@ -205,6 +215,19 @@ impl Outbox {
     /// Gives up what was not told yet of a file or folder.
     pub fn give_up(&self, ino: Ino) {
         self.change(ino, false, |state| state.intents.give_up(ino));
+    }
+
+    /// A program holds a file open for writing, or none does any more: meanwhile what is flushed waits
+    /// longer.
+    pub fn hold(&self, ino: Ino, is_open: bool) {
+        lock(&self.shared.state).hold(ino, is_open, self.shared.clock.now());
+        self.shared.stir();
+    }
+
+    /// Lets nothing wait any more for more of its kind: somebody waits for the end.
+    pub fn hurry(&self) {
+        lock(&self.shared.state).hurry(self.shared.clock.now());
+        self.shared.stir();
     }
 
     /// What is to be told of a file or folder.
@@ -246,7 +269,10 @@ impl Outbox {
     /// Figures now.
     pub fn snapshot(&self) -> OutboxSnapshot {
         let state = lock(&self.shared.state);
-        let mut snapshot = OutboxSnapshot::default();
+        let mut snapshot = OutboxSnapshot {
+            sent: state.sent_bytes(),
+            ..OutboxSnapshot::default()
+        };
         for (ino, entry) in state.intents.entries() {
             if entry.is_pending() {
                 snapshot.waiting += 1;

@@ -43,6 +43,15 @@ pub enum Batch {
         /// The files; at least one.
         files: Vec<Outgoing>,
     },
+    /// Have the service copy a file into a folder.
+    Copy {
+        /// The folder.
+        folder: FolderId,
+        /// What it becomes.
+        file: Outgoing,
+        /// What is copied.
+        original: FileUrl,
+    },
     /// Find out what became of calls of which the end is not known.
     Resolve {
         /// The folder they concerned.
@@ -106,6 +115,7 @@ impl Batch {
     pub fn inos(&self) -> Vec<Ino> {
         match self {
             Self::Upload { files, .. } => files.iter().map(|file| file.ino).collect(),
+            Self::Copy { file, .. } => vec![file.ino],
             Self::Resolve { inos, .. } => inos.clone(),
             Self::MoveFiles { files, .. } | Self::RemoveFiles(files) => {
                 files.iter().map(|(ino, _)| *ino).collect()
@@ -124,6 +134,10 @@ pub trait Terms {
     /// Whether an entry may be touched now: nothing of it is on its way, its settle time is over and no
     /// failure is being waited out.
     fn is_ready(&self, ino: Ino) -> bool;
+    /// Whether a file that cannot be touched now will be soon, since it was written a moment ago.
+    fn is_settling(&self, ino: Ino) -> bool;
+    /// Whether a file has waited long enough for others to share its upload.
+    fn is_overdue(&self, ino: Ino) -> bool;
     /// The number of a folder in the account that has no entry.
     fn folder(&self, ino: Ino) -> Option<FolderId>;
     /// The folder that holds, in the account, a folder that has no entry; `None` for the root.
@@ -163,6 +177,8 @@ struct Planner<'a, T> {
     claimed: BTreeSet<Place>,
     batches: Vec<Batch>,
     uploads: BTreeMap<FolderId, Vec<Outgoing>>,
+    /// Folders into which more is to be sent soon.
+    gathering: HashSet<Ino>,
     unknown: BTreeMap<FolderId, Vec<Ino>>,
     moves: BTreeMap<(Ino, FolderId), Vec<(Ino, FileUrl)>>,
     renames: Vec<(Ino, FileUrl, Box<OsStr>)>,
@@ -194,6 +210,7 @@ impl<'a, T: Terms> Planner<'a, T> {
             claimed: BTreeSet::new(),
             batches: Vec::new(),
             uploads: BTreeMap::new(),
+            gathering: HashSet::new(),
             unknown: BTreeMap::new(),
             moves: BTreeMap::new(),
             renames: Vec::new(),
@@ -203,7 +220,14 @@ impl<'a, T: Terms> Planner<'a, T> {
 
     fn run(mut self) -> Vec<Batch> {
         for (ino, entry) in self.intents.entries() {
-            if entry.failed.is_some() || !self.terms.is_ready(*ino) {
+            if entry.failed.is_some() {
+                continue;
+            }
+            if !self.terms.is_ready(*ino) {
+                if entry.content.is_some() && self.terms.is_settling(*ino) {
+                    let folder = entry.wanted.as_ref().map(|wanted| wanted.folder);
+                    self.gathering.extend(folder);
+                }
                 continue;
             }
             if let Some(attempt) = &entry.attempt {
@@ -229,8 +253,9 @@ impl<'a, T: Terms> Planner<'a, T> {
         let parts = self.grouped(removals, |file| file.0).into_iter();
         self.batches.extend(parts.map(Batch::RemoveFiles));
         for (folder, files) in std::mem::take(&mut self.uploads) {
-            let parts = self.packed(files);
-            let parts = parts.map(|files| Batch::Upload { folder, files });
+            let parts: Vec<_> = self.packed(files).collect();
+            let parts = parts.into_iter().filter(|files| self.is_worth_it(files));
+            let parts: Vec<_> = parts.map(|files| Batch::Upload { folder, files }).collect();
             self.batches.extend(parts);
         }
         self.batches
@@ -247,11 +272,19 @@ impl<'a, T: Terms> Planner<'a, T> {
         {
             // Sent to its place; what the account has of it stays until that is done.
             if let Some(folder) = folder_id(self.intents, self.terms, wanted.folder) {
-                self.uploads.entry(folder).or_default().push(Outgoing {
+                let file = Outgoing {
                     ino,
                     place: wanted.clone(),
                     version,
-                });
+                };
+                match entry.copy_of.clone() {
+                    Some(original) => self.batches.push(Batch::Copy {
+                        folder,
+                        file,
+                        original,
+                    }),
+                    None => self.uploads.entry(folder).or_default().push(file),
+                }
             }
             return;
         }
@@ -409,6 +442,18 @@ impl<'a, T: Terms> Planner<'a, T> {
         let between = self.below(wanted.folder, ino).filter(|_| entry.is_folder);
         let between = between.into_iter().flatten();
         parent.into_iter().chain(blocker).chain(between).collect()
+    }
+
+    /// Whether an upload should begin now and not wait for more files of its folder.
+    fn is_worth_it(&self, files: &[Outgoing]) -> bool {
+        let bytes: u64 = files.iter().map(|file| file.version.size).sum();
+        files.len() >= UPLOAD_FILES
+            || bytes >= UPLOAD_BYTES / 2
+            || files.iter().any(|file| {
+                !self.gathering.contains(&file.place.folder)
+                    || self.terms.is_overdue(file.ino)
+                    || self.terms.most_files(file.ino) == 1
+            })
     }
 
     /// What goes into calls of many files; those that failed together with others go alone.

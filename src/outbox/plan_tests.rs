@@ -86,6 +86,12 @@ impl Terms for World {
     fn is_ready(&self, ino: Ino) -> bool {
         !self.flying.iter().any(|batch| batch.inos().contains(&ino))
     }
+    fn is_settling(&self, _: Ino) -> bool {
+        false
+    }
+    fn is_overdue(&self, _: Ino) -> bool {
+        false
+    }
     fn folder(&self, ino: Ino) -> Option<FolderId> {
         self.ids.get(&ino).copied()
     }
@@ -224,6 +230,26 @@ impl World {
                 self.shown.get_mut(&ino).unwrap().version = version;
                 self.intents.create(ino, place, version);
             }
+            Op::Copy(file, dir, name) => {
+                let place = place(self.pick(dir, true).unwrap(), NAMES[name]);
+                let Some(original) = self.pick(file, false) else {
+                    return;
+                };
+                let Some(Thing::File(url)) = self.known(original).map(|it| it.thing) else {
+                    return;
+                };
+                if self.at(&place).is_none() {
+                    let ino = self.fresh();
+                    let version = Version {
+                        id: self.next,
+                        size: 10,
+                    };
+                    self.show(ino, false, place.clone());
+                    self.shown.get_mut(&ino).unwrap().version = version;
+                    self.intents.create(ino, place, version);
+                    self.intents.copy_of(ino, Some(url));
+                }
+            }
             Op::Write(file, size) => {
                 let Some(ino) = self.pick(file, false) else {
                     return;
@@ -326,6 +352,10 @@ impl World {
                         file.place.clone(),
                     );
                 }
+            }
+            Batch::Copy { folder, file, .. } => {
+                let goal = Goal::Copy(file.version);
+                self.begin(file.ino, goal, *folder, file.place.clone());
             }
             Batch::MakeFolder { ino, parent, place } => {
                 self.begin(*ino, Goal::Make, *parent, place.clone());
@@ -490,6 +520,23 @@ impl World {
                 };
                 files.into_iter().map(store).collect()
             }
+            Batch::Copy {
+                folder,
+                file,
+                original,
+            } => {
+                let Outgoing {
+                    ino,
+                    place,
+                    version,
+                } = file;
+                if !self.account.files.contains_key(&original.to_string()) {
+                    return vec![Done::Uncopied(ino)];
+                }
+                let url = self.account.store(folder.0, &place.name, version.id);
+                let name = place.name;
+                vec![Done::Stored { ino, url, name }]
+            }
             Batch::Resolve { folder, inos } => inos
                 .into_iter()
                 .map(|ino| self.resolve(folder, ino))
@@ -615,7 +662,7 @@ impl World {
                     None => Done::Nothing(ino),
                 }
             }
-            Goal::Store(version) => {
+            Goal::Store(version) | Goal::Copy(version) => {
                 let mut all = self.account.files.iter();
                 let stored = all.find(|(_, (there, other, stored))| {
                     *there == folder.0 && *other == name && *stored == version.id
@@ -737,6 +784,7 @@ fn place(folder: Ino, name: &str) -> Place {
 enum Op {
     Create(usize, usize, u64),
     Write(usize, u64),
+    Copy(usize, usize, usize),
     Mkdir(usize, usize),
     Rename(usize, usize, usize),
     Remove(usize),
@@ -764,6 +812,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let op = prop_oneof![
         (any.clone(), name.clone(), size.clone()).prop_map(|(d, n, s)| Op::Create(d, n, s)),
         (any.clone(), size).prop_map(|(f, s)| Op::Write(f, s)),
+        (any.clone(), any.clone(), name.clone()).prop_map(|(f, d, n)| Op::Copy(f, d, n)),
         (any.clone(), name.clone()).prop_map(|(d, n)| Op::Mkdir(d, n)),
         (any.clone(), any.clone(), name).prop_map(|(x, d, n)| Op::Rename(x, d, n)),
         any.clone().prop_map(Op::Remove),

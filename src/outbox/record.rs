@@ -17,11 +17,13 @@ const ATTEMPT: u64 = 1 << 5;
 const TICKET: u64 = 1 << 6;
 const WHIRLPOOL: u64 = 1 << 7;
 const FAILED: u64 = 1 << 8;
+const COPY: u64 = 1 << 9;
 
 /// Marks of what an attempt was to do.
 const GOAL_PLACE: u8 = 0;
 const GOAL_MAKE: u8 = 1;
 const GOAL_STORE: u8 = 2;
+const GOAL_COPY: u8 = 3;
 
 /// The bytes of an entry.
 pub(super) fn write(entry: &Entry) -> Vec<u8> {
@@ -37,6 +39,7 @@ pub(super) fn write(entry: &Entry) -> Vec<u8> {
         (TICKET, attempt.is_some_and(|it| it.ticket.is_some())),
         (WHIRLPOOL, attempt.is_some_and(|it| it.whirlpool.is_some())),
         (FAILED, entry.failed.is_some()),
+        (COPY, entry.copy_of.is_some()),
     ];
     let marks = marks.iter().filter(|(_, is_there)| *is_there);
     to.number(marks.map(|(mark, _)| mark).sum());
@@ -64,6 +67,10 @@ pub(super) fn write(entry: &Entry) -> Vec<u8> {
                 to.byte(GOAL_STORE);
                 write_version(&mut to, version);
             }
+            Goal::Copy(version) => {
+                to.byte(GOAL_COPY);
+                write_version(&mut to, version);
+            }
         }
         write_place(&mut to, &attempt.place);
         to.number(attempt.folder.0);
@@ -78,6 +85,9 @@ pub(super) fn write(entry: &Entry) -> Vec<u8> {
     }
     if let Some(failed) = &entry.failed {
         to.text(failed.reason.as_bytes());
+    }
+    if let Some(original) = &entry.copy_of {
+        to.text(original.to_string().as_bytes());
     }
     to.byte(entry.renames);
     to.number(entry.discard.len() as u64);
@@ -110,7 +120,8 @@ pub(super) fn read(bytes: &[u8]) -> Option<Entry> {
         let goal = match from.byte()? {
             GOAL_PLACE => Goal::Place,
             GOAL_MAKE => Goal::Make,
-            _ => Goal::Store(read_version(&mut from)?),
+            GOAL_STORE => Goal::Store(read_version(&mut from)?),
+            _ => Goal::Copy(read_version(&mut from)?),
         };
         let place = read_place(&mut from)?;
         let folder = FolderId(from.number()?);
@@ -134,6 +145,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Entry> {
         let reason = read_text(&mut from)?;
         Some(Failure { reason })
     })?;
+    let copy_of = optional(has(COPY), || read_url(&mut from))?;
     let renames = from.byte()?;
     let count = from.number()?;
     let mut discard = Vec::new();
@@ -147,6 +159,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Entry> {
         remote,
         wanted,
         content,
+        copy_of,
         discard,
         after,
         attempt,

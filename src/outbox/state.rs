@@ -4,21 +4,31 @@ use super::Surroundings;
 use super::intent::{Attempt, Done, Entry, Goal, Intents, Place, Thing, Version};
 use super::plan::{self, Batch, Terms};
 use super::record;
-use crate::api::{FileId, FileUrl, FolderId};
+use crate::api::{FileId, FileUrl, FolderId, UploadProgress};
 use crate::tree::{Commit, Ino, Pending};
 use crate::util::clock::Moment;
 use crate::util::retry::Backoff;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// How long a failed call waits before it is tried again, at first and at most: trouble of the service
 /// lasts seconds or minutes, and nobody waits for the answer.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
+/// How long a file that a program holds open for writing is left alone after it was flushed: a log or a
+/// database is flushed again and again, and each time would be an upload of all of it.
+const SETTLE_OPEN: Duration = Duration::from_secs(300);
+
 /// Changes that are not uploads wait so long for more of their kind: a program that removes or moves a
 /// thousand files does so one by one.
 const GATHER: Duration = Duration::from_secs(1);
+
+/// How long a file that has settled waits for others of its folder to settle: a program that writes one
+/// a second fills an upload every half minute.
+const COMPANY: Duration = Duration::from_secs(30);
 
 /// How often the account may give something another name than asked before that is left to a person.
 const RENAMES: u8 = 2;
@@ -43,7 +53,20 @@ pub(super) struct State {
     removed: BTreeMap<FileId, Moment>,
     /// What is to be written down beside the entries.
     unwritten: Commit,
+    /// Files that programs hold open for writing.
+    open: BTreeSet<Ino>,
+    /// Uploads under way, by one of the files.
+    uploads: BTreeMap<Ino, Transfer>,
     settle: Duration,
+}
+
+/// An upload under way.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Transfer {
+    /// How much of it was handed over.
+    pub(super) progress: UploadProgress,
+    /// Told when nobody wants what it sends any more; only of a file that is alone in its upload.
+    pub(super) superseded: Arc<Notify>,
 }
 
 impl State {
@@ -69,6 +92,8 @@ impl State {
             alone: BTreeSet::new(),
             removed: BTreeMap::new(),
             unwritten: Commit::default(),
+            open: BTreeSet::new(),
+            uploads: BTreeMap::new(),
             settle,
         }
     }
@@ -88,11 +113,56 @@ impl State {
 
     /// A change was made here at `now`.
     pub(super) fn settle(&mut self, ino: Ino, is_content: bool, now: Moment) {
-        let wait = if is_content { self.settle } else { GATHER };
+        let wait = match is_content {
+            true if self.open.contains(&ino) => SETTLE_OPEN,
+            true => self.settle,
+            false => GATHER,
+        };
         let at = now.after(wait);
         let before = self.not_before.entry(ino).or_insert(at);
         *before = if is_content { at } else { at.max(*before) };
         self.backoffs.remove(&ino);
+        if let Some(transfer) = self.uploads.get(&ino)
+            && self.intents.get(ino).is_some_and(Entry::is_superseded)
+        {
+            transfer.superseded.notify_one();
+        }
+    }
+
+    /// A program holds a file open for writing, or none does any more.
+    pub(super) fn hold(&mut self, ino: Ino, is_open: bool, now: Moment) {
+        if is_open {
+            self.open.insert(ino);
+        } else if self.open.remove(&ino)
+            && let Some(at) = self.not_before.get_mut(&ino)
+        {
+            *at = (*at).min(now.after(self.settle));
+        }
+    }
+
+    /// Nothing waits any more for more of its kind; what waits after a failure does.
+    pub(super) fn hurry(&mut self, now: Moment) {
+        for (ino, at) in &mut self.not_before {
+            let is_unheard = self
+                .intents
+                .get(*ino)
+                .is_some_and(|it| it.attempt.is_some());
+            if !is_unheard && !self.backoffs.contains_key(ino) {
+                *at = now;
+            }
+        }
+    }
+
+    /// A transfer of files begins.
+    pub(super) fn transfer(&mut self, files: &[Ino], transfer: Transfer) {
+        let first = files.first();
+        self.uploads.extend(first.map(|ino| (*ino, transfer)));
+    }
+
+    /// Bytes of transfers under way that were handed over.
+    pub(super) fn sent_bytes(&self) -> u64 {
+        let uploads = self.uploads.values();
+        uploads.map(|transfer| transfer.progress.bytes()).sum()
     }
 
     /// Leaves an entry alone until `at`.
@@ -189,6 +259,10 @@ impl State {
                 });
                 begun.extend(files);
             }
+            Batch::Copy { folder, file, .. } => {
+                let goal = Goal::Copy(file.version);
+                begun.push((file.ino, attempt(goal, *folder, file.place.clone())));
+            }
             Batch::MakeFolder { ino, parent, place } => {
                 begun.push((*ino, attempt(Goal::Make, *parent, place.clone())));
             }
@@ -244,6 +318,7 @@ impl State {
     pub(super) fn end(&mut self, inos: &[Ino]) {
         for ino in inos {
             self.busy.remove(ino);
+            self.uploads.remove(ino);
         }
         let busy = &self.busy;
         let intents = &self.intents;
@@ -272,7 +347,10 @@ impl State {
                 let moved = url.as_ref().map(|url| (url.id(), ino));
                 self.unwritten.files.extend(moved);
             }
-            Done::Surplus { .. } | Done::Nothing(_) | Done::FolderRemoved(_) => {}
+            Done::Surplus { .. }
+            | Done::Nothing(_)
+            | Done::Uncopied(_)
+            | Done::FolderRemoved(_) => {}
         }
         if !matches!(done, Done::Nothing(_) | Done::Surplus { .. }) {
             self.backoffs.remove(&ino);
@@ -339,6 +417,15 @@ impl Terms for View<'_> {
     fn is_ready(&self, ino: Ino) -> bool {
         let not_before = self.state.not_before.get(&ino);
         !self.state.busy.contains(&ino) && not_before.is_none_or(|at| *at <= self.now)
+    }
+
+    fn is_settling(&self, ino: Ino) -> bool {
+        !self.state.busy.contains(&ino) && !self.state.backoffs.contains_key(&ino)
+    }
+
+    fn is_overdue(&self, ino: Ino) -> bool {
+        let not_before = self.state.not_before.get(&ino);
+        not_before.is_none_or(|at| at.after(COMPANY) <= self.now)
     }
 
     fn folder(&self, ino: Ino) -> Option<FolderId> {

@@ -9,9 +9,9 @@ use super::look;
 use super::plan::Outgoing;
 use super::report::{self, Outcome, Sent};
 use super::run::{APPEARS, Landed};
+use super::state::Transfer;
 use crate::api::{
-    ApiError, ErrorKind, FolderId, Reached, UploadFile, UploadProgress, UploadTicket, Whirlpool,
-    WhirlpoolHasher,
+    ApiError, ErrorKind, FolderId, Reached, UploadFile, UploadTicket, Whirlpool, WhirlpoolHasher,
 };
 use crate::tree::{Ino, decode, encode};
 use crate::util::sync::lock;
@@ -27,6 +27,13 @@ const NODE: Duration = Duration::from_secs(120);
 /// Until a transfer is done: the service ends an upload after four hours (API reference 3).
 const TRANSFER: Duration = Duration::from_secs(4 * 3600);
 
+/// A transfer with less than that to go is not broken off: its last bytes may be on their way, and then
+/// it would be stored.
+const NEARLY_DONE: u64 = 16 << 20;
+
+/// A transfer that was broken off after so long would be so again.
+const TOO_LONG: Duration = Duration::from_secs(3 * 3600 + 1800);
+
 /// How long a report is asked for before something else is done meanwhile; it is asked for again.
 const REPORT: Duration = Duration::from_secs(600);
 
@@ -37,8 +44,25 @@ const PIECES: usize = 4;
 pub(super) async fn send(shared: &Shared, folder: FolderId, files: &[Outgoing]) -> Landed {
     let inos: Vec<Ino> = files.iter().map(|file| file.ino).collect();
     let mut landed = Landed::default();
+    let began = shared.clock.now();
     let sent = match transfer(shared, folder, files).await {
-        Ok(sent) => sent,
+        Ok(Some(sent)) => sent,
+        Ok(None) => {
+            log::debug!("a file was changed while it was sent; it is sent anew");
+            landed
+                .done
+                .extend(inos.iter().map(|ino| Done::Nothing(*ino)));
+            return landed;
+        }
+        Err(error) if shared.clock.now().since(began) >= TOO_LONG => {
+            let reason = format!(
+                "{error}: sending it took more than {} h, and the service ends an upload after 4 h",
+                TOO_LONG.as_secs_f32() / 3600.0
+            );
+            let failed = inos.iter().map(|ino| (*ino, reason.clone()));
+            landed.failed.extend(failed);
+            return landed;
+        }
         Err(error)
             if error.reached == Reached::Unknown && error.kind != ErrorKind::SourceFailed =>
         {
@@ -161,11 +185,12 @@ struct Transferred {
     hashes: Vec<Whirlpool>,
 }
 
+/// Sends files; `None` when nobody wanted the one any more before all of it was sent.
 async fn transfer(
     shared: &Shared,
     folder: FolderId,
     files: &[Outgoing],
-) -> Result<Transferred, ApiError> {
+) -> Result<Option<Transferred>, ApiError> {
     let node = shared.client.upload_node(&shared.ask(NODE)).await?;
     let mut uploads = Vec::new();
     let mut feeds = Vec::new();
@@ -189,17 +214,33 @@ async fn transfer(
         // Nobody listens when the transfer failed.
         let _ = tell.send(hashes.collect::<Option<Vec<_>>>());
     });
-    let progress = UploadProgress::default();
+    let transfer = Transfer::default();
+    let inos: Vec<Ino> = files.iter().map(|file| file.ino).collect();
+    lock(&shared.state).transfer(&inos, transfer.clone());
     let ask = shared.ask(TRANSFER);
-    let ticket = shared
-        .client
-        .upload(&ask, node, folder, uploads, &progress)
-        .await?;
+    let progress = &transfer.progress;
+    let sent = shared.client.upload(&ask, node, folder, uploads, progress);
+    let ticket = tokio::select! {
+        biased;
+        ticket = sent => ticket?,
+        () = superseded(&transfer, files) => return Ok(None),
+    };
     let hashes = told.await.ok().flatten().ok_or_else(|| {
         let detail = "what was sent was not read to its end";
         ApiError::new(ErrorKind::Malformed, "upload.cgi", Reached::Unknown, detail)
     })?;
-    Ok(Transferred { ticket, hashes })
+    Ok(Some(Transferred { ticket, hashes }))
+}
+
+/// Returns when a file that is alone in its transfer is not wanted any more and surely not stored yet.
+async fn superseded(transfer: &Transfer, files: &[Outgoing]) {
+    transfer.superseded.notified().await;
+    let is_unfinished = |file: &Outgoing| {
+        files.len() == 1 && transfer.progress.bytes() + NEARLY_DONE < file.version.size
+    };
+    if !files.first().is_some_and(is_unfinished) {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Hands a content on and hashes it on the way; `None` when it broke off. Blocks.

@@ -3,7 +3,12 @@
 //!
 //! Promises: nothing is accepted that could not be kept. Knows files and what a program wants to do
 //! with them; never HTTP, never the kernel.
+pub mod bytes;
 pub mod content;
+pub mod error;
+pub mod file;
+pub mod staging;
+pub mod versions;
 
 /// Why a change is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -8,6 +8,7 @@ mod cli;
 mod common;
 mod crawl;
 mod large;
+mod outbox;
 mod read;
 mod read_trouble;
 mod store;

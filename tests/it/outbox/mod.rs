@@ -1,0 +1,266 @@
+//! What is told to the account: in how few calls, in which order, and what becomes of it when calls
+//! fail, get lost, or the process dies in between.
+mod crash;
+mod desk;
+mod staged;
+
+use desk::Desk;
+use fake_1fichier::{Fault, FaultKind};
+use fichierfs::tree::Ino;
+
+/// Virtual seconds in which anything must be told.
+const SOON: u64 = 1200;
+
+#[tokio::test]
+async fn a_tree_of_small_files_takes_one_upload_per_folder() {
+    let desk = Desk::new();
+    for folder in 0..3 {
+        let folder_ino = desk.mkdir(Ino::ROOT, &format!("folder {folder}"));
+        for file in 0..40 {
+            let bytes = vec![file; 20_480];
+            desk.create(folder_ino, &format!("é {file}.txt"), &bytes);
+        }
+    }
+    desk.written().await;
+    desk.drain(SOON).await;
+    desk.assert_told();
+    assert_eq!(desk.fake.count("upload.cgi"), 3);
+    assert_eq!(desk.fake.count("folder/mkdir"), 3);
+    assert_eq!(desk.fake.count("folder/ls"), 0);
+    let requests = desk.fake.log().len();
+    assert!(requests <= 3 * 6, "{requests} requests");
+    assert_eq!(desk.outbox.snapshot().waiting, 0);
+    desk.done();
+}
+
+#[tokio::test]
+async fn what_was_removed_goes_in_few_calls() {
+    let desk = Desk::new();
+    let folder = desk.mkdir(Ino::ROOT, "folder");
+    let files: Vec<Ino> = (0..130u8)
+        .map(|n| desk.create(folder, &format!("f{n}"), &[n + 1; 10]))
+        .collect();
+    desk.drain(SOON).await;
+    desk.assert_told();
+    for file in files {
+        desk.remove(file);
+    }
+    desk.remove(folder);
+    desk.drain(SOON).await;
+    desk.assert_told();
+    assert_eq!(desk.fake.count("file/rm"), 2);
+    assert_eq!(desk.fake.count("folder/rm"), 1);
+    desk.done();
+}
+
+#[tokio::test]
+async fn a_rewrite_replaces_and_a_second_one_before_it_left_costs_nothing() {
+    let desk = Desk::new();
+    let file = desk.create(Ino::ROOT, "a", b"one");
+    desk.drain(SOON).await;
+    let first = desk.url(file).unwrap();
+    desk.write(file, b"two");
+    desk.write(file, b"three");
+    desk.drain(SOON).await;
+    desk.assert_told();
+    assert_eq!(desk.fake.account().file(&first), None);
+    assert_eq!(desk.fake.count("upload.cgi"), 2);
+    // The old one went after the new one was there.
+    let log = desk.fake.log();
+    let at = |name: &str| log.iter().rposition(|entry| entry.endpoint == name);
+    assert!(at("end.pl") < at("file/rm"));
+    desk.done();
+}
+
+#[tokio::test]
+async fn saving_by_renaming_over_leaves_one_complete_file() {
+    let desk = Desk::new();
+    let old = desk.create(Ino::ROOT, "report.odt", b"old");
+    desk.drain(SOON).await;
+    let temporary = desk.create(Ino::ROOT, "lu1234.tmp", b"new");
+    desk.rename(temporary, Ino::ROOT, "report.odt");
+    desk.drain(SOON).await;
+    desk.assert_told();
+    assert!(desk.url(old).is_none());
+    assert_eq!(
+        desk.fake.count("file/rename"),
+        0,
+        "it never had the other name there"
+    );
+    desk.done();
+}
+
+#[tokio::test]
+async fn moves_and_renames_share_calls() {
+    let desk = Desk::new();
+    let (from, to) = (desk.mkdir(Ino::ROOT, "from"), desk.mkdir(Ino::ROOT, "to"));
+    let files: Vec<Ino> = (1..20u8)
+        .map(|n| desk.create(from, &format!("f{n}"), &[n; 10]))
+        .collect();
+    desk.drain(SOON).await;
+    for (number, file) in files.iter().enumerate() {
+        desk.rename(*file, to, &format!("g{number}"));
+    }
+    desk.rename(from, to, "empty");
+    desk.drain(SOON).await;
+    desk.assert_told();
+    assert_eq!(desk.fake.count("file/mv"), 1);
+    assert_eq!(desk.fake.count("file/rename"), 1);
+    assert_eq!(desk.fake.count("upload.cgi"), 1, "nothing is sent again");
+    desk.done();
+}
+
+#[tokio::test]
+async fn folders_swap_their_names() {
+    let desk = Desk::new();
+    let (a, b) = (desk.mkdir(Ino::ROOT, "a"), desk.mkdir(Ino::ROOT, "b"));
+    desk.create(a, "in a", b"a");
+    desk.drain(SOON).await;
+    desk.rename(a, Ino::ROOT, "c");
+    desk.rename(b, Ino::ROOT, "a");
+    desk.rename(a, Ino::ROOT, "b");
+    desk.drain(SOON).await;
+    desk.assert_told();
+    desk.done();
+}
+
+#[tokio::test]
+async fn what_vanished_before_it_settled_was_never_told() {
+    let desk = Desk::new();
+    let folder = desk.mkdir(Ino::ROOT, "build");
+    let file = desk.create(folder, "temporary", b"x");
+    desk.rename(file, folder, "other");
+    desk.remove(file);
+    desk.remove(folder);
+    desk.create(Ino::ROOT, "empty", b"");
+    desk.drain(SOON).await;
+    assert_eq!(desk.fake.log().len(), 0);
+    desk.done();
+}
+
+/// Each call's answer is lost once, or never comes, or half of it: afterwards the account is the tree, and
+/// nothing is there twice.
+async fn with_each_call_failing_once(kind: FaultKind) {
+    let calls = [
+        "upload/get_upload_server",
+        "upload.cgi",
+        "end.pl",
+        "folder/mkdir",
+        "folder/mv",
+        "folder/rm",
+        "file/mv",
+        "file/rename",
+        "file/rm",
+    ];
+    let desk = Desk::new();
+    for call in calls {
+        desk.fake.faults().add(Fault::on(call, kind.clone()).once());
+    }
+    let folder = desk.mkdir(Ino::ROOT, "folder");
+    let other = desk.mkdir(folder, "other");
+    let a = desk.create(folder, "a", b"first");
+    let b = desk.create(folder, "b", b"second");
+    desk.drain(SOON).await;
+    desk.assert_told();
+    desk.write(a, b"changed");
+    desk.rename(b, Ino::ROOT, "b");
+    desk.drain(SOON).await;
+    desk.rename(b, Ino::ROOT, "c");
+    desk.rename(other, Ino::ROOT, "moved");
+    desk.drain(SOON).await;
+    desk.assert_told();
+    desk.rename(other, Ino::ROOT, "renamed");
+    desk.remove(a);
+    desk.remove(folder);
+    desk.drain(SOON).await;
+    desk.assert_told();
+    desk.done();
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_is_looked_for_before_anything_is_repeated() {
+    with_each_call_failing_once(FaultKind::LostReply).await;
+}
+
+#[tokio::test]
+async fn a_call_that_was_cut_off_is_made_again() {
+    with_each_call_failing_once(FaultKind::Reset).await;
+}
+
+#[tokio::test]
+async fn an_answer_without_sense_is_looked_for_before_anything_is_repeated() {
+    with_each_call_failing_once(FaultKind::MalformedJson).await;
+}
+
+#[tokio::test]
+async fn a_report_without_links_or_damaged_leaves_each_file_there_once() {
+    let desk = Desk::new();
+    let faults = desk.fake.faults();
+    faults.add(Fault::on("upload.cgi", FaultKind::EmptyReport).once());
+    for number in 1..5u8 {
+        desk.create(Ino::ROOT, &format!("f{number}"), &vec![number; 3_000]);
+    }
+    desk.drain(SOON).await;
+    desk.assert_told();
+    assert_eq!(desk.fake.count("upload.cgi"), 1, "nothing was sent twice");
+    desk.done();
+}
+
+#[tokio::test]
+async fn a_file_that_is_held_open_waits_longer_unless_somebody_waits_for_it() {
+    let desk = Desk::new();
+    let log = desk.create(Ino::ROOT, "log", b"line");
+    desk.outbox.hold(log, true);
+    for number in 0..5 {
+        desk.write(log, format!("line {number}").as_bytes());
+        // Longer than a file that is closed waits.
+        desk.clock.sleep(std::time::Duration::from_secs(10)).await;
+    }
+    assert_eq!(desk.fake.count("upload.cgi"), 0);
+    desk.outbox.hurry();
+    desk.drain(60).await;
+    desk.assert_told();
+    desk.write(log, b"the last line");
+    desk.outbox.hold(log, false);
+    desk.drain(60).await;
+    desk.assert_told();
+    desk.done();
+}
+
+#[tokio::test]
+async fn what_is_refused_for_good_waits_for_a_person() {
+    let desk = Desk::new();
+    let faults = desk.fake.faults();
+    faults.add(Fault::on("upload.cgi", FaultKind::Quota));
+    let big = desk.create(Ino::ROOT, "big", &vec![1; 100_000]);
+    let other = desk.create(Ino::ROOT, "other", b"2");
+    desk.drain(SOON).await;
+    let failed = desk.outbox.snapshot().failed;
+    assert_eq!(failed.len(), 2);
+    assert!(failed[0].1.contains("full"), "{}", failed[0].1);
+    let tries = desk.fake.count("upload.cgi");
+    assert!(tries <= 3, "{tries} tries");
+    assert!(desk.account().is_empty());
+    desk.fake.faults().clear();
+    desk.outbox.give_up(other);
+    desk.outbox.retry(big);
+    desk.drain(SOON).await;
+    assert_eq!(desk.account().keys().collect::<Vec<_>>(), ["big"]);
+    desk.done();
+}
+
+#[tokio::test]
+async fn a_folder_that_others_have_used_is_not_removed() {
+    let desk = Desk::new();
+    let folder = desk.mkdir(Ino::ROOT, "folder");
+    desk.drain(SOON).await;
+    let id = desk.fake.account().folder_at("folder").unwrap();
+    desk.fake
+        .account()
+        .add_bytes(id, "theirs", b"precious".to_vec());
+    desk.remove(folder);
+    desk.drain(SOON).await;
+    assert_eq!(desk.fake.account().files_at("folder/theirs").len(), 1);
+    assert_eq!(desk.fake.count("folder/rm"), 0);
+    desk.done();
+}
