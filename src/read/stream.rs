@@ -8,7 +8,7 @@ use super::error::ReadError;
 use super::file::{Fetch, File};
 use super::token::Link;
 use super::{Shared, counters::Counters};
-use crate::api::{ApiError, ErrorKind, Requester};
+use crate::api::{ApiError, ErrorKind, Reached, Requester};
 use crate::util::deadline::Deadline;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -94,7 +94,14 @@ async fn pump(
         };
         // Others may use the connection while this one waits for a link.
         permit = permit.filter(|_| file.token.is_live());
-        let link = file.token.link(requester).await?;
+        let link = match file.token.link(requester).await {
+            Ok(link) => link,
+            Err(failure) => {
+                let pause = tries.after_no_link(&failure).ok_or(failure)?;
+                shared.clock.sleep(pause).await;
+                continue;
+            }
+        };
         let connection = match permit.take() {
             Some(permit) => permit,
             None => match shared.connection(wanted).await {
@@ -179,9 +186,7 @@ impl Tries {
     /// deadlines of their own, so a failure that may pass is tried for as long as anyone waits.
     fn after(&mut self, failure: &ApiError, withdraw: impl FnOnce()) -> Option<Duration> {
         use ErrorKind as K;
-        self.failures += 1;
-        let doubling = FIRST_PAUSE.saturating_mul(1 << self.failures.min(8)) / 2;
-        let pause = doubling.min(LONGEST_PAUSE);
+        let pause = self.pause();
         let is_bad_link = matches!(failure.kind, K::LinkExpired | K::NotFound | K::NotAllowed);
         // Another link mostly names another node.
         if is_bad_link || self.failures.is_multiple_of(SAME_NODE) {
@@ -201,9 +206,31 @@ impl Tries {
                 Some(asked.clamp(BUSY_PAUSE, LONGEST_SILENCE))
             }
             // What the account's calls must wait for, other nodes need not.
-            K::TooManyConnections | K::Maintenance => Some(BUSY_PAUSE),
+            K::Maintenance if self.failures > 1 => Some(BUSY_PAUSE),
+            K::TooManyConnections => Some(BUSY_PAUSE),
             _ => failure.is_temporary().then_some(pause),
         }
+    }
+
+    /// How long to wait before a link is asked for again; `None` when that is useless. The call was
+    /// shared, so its deadline was that of whoever came first: those who came later have time left.
+    fn after_no_link(&mut self, failure: &ApiError) -> Option<Duration> {
+        use ErrorKind as K;
+        let pause = self.pause();
+        // Not sent: the scheduler knows for how long no call can be made, and that it is too long.
+        let is_late = failure.reached == Reached::NotSent && failure.kind != K::Network;
+        let may_pass = matches!(
+            failure.kind,
+            K::Timeout | K::Network | K::Server | K::Malformed | K::Maintenance
+        );
+        (may_pass && !is_late).then_some(pause)
+    }
+
+    /// Counts a failure; the pause after it.
+    fn pause(&mut self) -> Duration {
+        self.failures += 1;
+        let doubling = FIRST_PAUSE.saturating_mul(1 << self.failures.min(8)) / 2;
+        doubling.min(LONGEST_PAUSE)
     }
 }
 
@@ -226,7 +253,6 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Reached;
 
     fn error(kind: ErrorKind) -> ApiError {
         ApiError::new(kind, "download", Reached::Answered, "")

@@ -52,6 +52,8 @@ pub enum Verdict {
     OwnerLocked,
     /// HTTP 503 with the maintenance page.
     Maintenance,
+    /// An answer that is the service's own trouble: any other 5xx, a page about its database.
+    Failed,
     /// No answer: the network failed or the caller gave up. Whether the service saw the call is
     /// not known.
     Lost,

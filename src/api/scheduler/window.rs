@@ -14,10 +14,6 @@ use std::time::Duration;
 /// (API reference 3).
 pub(super) const SLOTS: usize = 3;
 
-/// A call without an answer is taken to have arrived this long after its start: name resolution,
-/// connection and handshake on a slow line. One that takes longer is nearly always lost.
-pub(super) const ARRIVES_WITHIN: Duration = Duration::from_secs(2);
-
 /// From the latest possible arrival of a call until its slot is free: the service's one second
 /// and 50 ms for clocks that do not tick alike.
 pub(super) const ARRIVED: Duration = Duration::from_millis(1050);
@@ -87,13 +83,13 @@ impl Window {
         self.slots.iter().map(best).min().unwrap_or(now)
     }
 
-    /// `id` starts now at `rate` starts per second. The caller has seen that a slot is free.
-    pub(super) fn take(&mut self, id: CallId, now: Moment, rate: f64) {
+    /// `id` starts now at `rate` starts per second and has arrived at `arrived` at the latest. The
+    /// caller has seen that a slot is free.
+    pub(super) fn take(&mut self, id: CallId, now: Moment, arrived: Moment, rate: f64) {
         debug_assert!(self.free(now) > 0, "a call started without a slot");
         let Some(slot) = self.slots.iter_mut().min_by_key(|slot| slot.free_at) else {
             return;
         };
-        let arrived = now.after(ARRIVES_WITHIN);
         let spaced = now.after(Duration::from_secs_f64(3.0 / rate));
         *slot = Slot {
             holder: Some(id),
