@@ -217,13 +217,13 @@ impl Tries {
     fn after_no_link(&mut self, failure: &ApiError) -> Option<Duration> {
         use ErrorKind as K;
         let pause = self.pause();
-        // Not sent: the scheduler knows for how long no call can be made, and that it is too long.
-        let is_late = failure.reached == Reached::NotSent && failure.kind != K::Network;
-        let may_pass = matches!(
-            failure.kind,
-            K::Timeout | K::Network | K::Server | K::Malformed | K::Maintenance
-        );
-        (may_pass && !is_late).then_some(pause)
+        let may_pass = match failure.kind {
+            K::Timeout | K::Network | K::Malformed => true,
+            // Not sent: for longer than anyone waits no call is made.
+            K::Server | K::Maintenance => failure.reached != Reached::NotSent,
+            _ => false,
+        };
+        may_pass.then_some(pause)
     }
 
     /// Counts a failure; the pause after it.
@@ -289,6 +289,25 @@ mod tests {
             Tries::default().after(&error(ErrorKind::NetworkRefused), || ()),
             None
         );
+    }
+
+    #[test]
+    fn a_link_that_did_not_come_is_asked_for_again_unless_no_call_can_be_made() {
+        let outcome = |kind, reached| {
+            let failure = ApiError::new(kind, "download/get_token", reached, "");
+            Tries::default().after_no_link(&failure).is_some()
+        };
+        for kind in [ErrorKind::Timeout, ErrorKind::Network, ErrorKind::Server] {
+            assert!(outcome(kind, Reached::Unknown), "{kind:?}");
+        }
+        // The queue was long: whoever waits longer gets his turn.
+        assert!(outcome(ErrorKind::Timeout, Reached::NotSent));
+        for kind in [ErrorKind::Flood, ErrorKind::Server, ErrorKind::Maintenance] {
+            assert!(!outcome(kind, Reached::NotSent), "{kind:?}");
+        }
+        for kind in [ErrorKind::NotFound, ErrorKind::TooManyLocations] {
+            assert!(!outcome(kind, Reached::Answered), "{kind:?}");
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub enum Verdict {
     /// not known.
     Lost,
     /// No connection could be made, so the service did not see the call. It counts against the
-    /// rate, so that attempts to connect stay as few as calls, but its folder may be listed, and
+    /// rate of starts, so that attempts to connect stay as few as calls, but its folder may be listed, and
     /// `user/info` asked, as soon as the network is back.
     NotSent,
 }

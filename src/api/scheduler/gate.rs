@@ -219,13 +219,20 @@ impl Gate {
     pub(super) fn verdict(&mut self, ended: &Ended, rates: &Rates, now: Moment) -> bool {
         let current = ended.epoch == self.epoch;
         match ended.verdict {
-            Verdict::Answered => current && self.open(rates, now),
+            Verdict::Answered if current => self.open(rates, now),
             Verdict::Lost | Verdict::NotSent => {
                 self.probe_again(ended.id, PROBE_AGAIN, now);
                 false
             }
             // What was under way when the gate closed says nothing of the time since.
-            Verdict::Failed | Verdict::Maintenance if !current => false,
+            Verdict::Answered => {
+                self.probe_again(ended.id, Duration::ZERO, now);
+                false
+            }
+            Verdict::Failed | Verdict::Maintenance if !current => {
+                self.probe_again(ended.id, rates.hiccup, now);
+                false
+            }
             Verdict::Failed => self.failed(ended, false, rates, now),
             Verdict::Maintenance => self.failed(ended, true, rates, now),
             Verdict::Flooded { retry_after } => {
@@ -234,12 +241,18 @@ impl Gate {
                 }
                 let silence = doubled(rates.flood_first, self.floods, rates.flood_longest);
                 let silence = silence.max(retry_after.unwrap_or_default());
-                self.close_for_calls(GateCause::Flood, silence, rates, now)
+                self.close_for_calls(ended.id, GateCause::Flood, silence, rates, now)
             }
-            Verdict::Banned => self.close_for_calls(GateCause::Banned, rates.ban, rates, now),
-            Verdict::OwnerLocked => {
-                self.close_for_calls(GateCause::OwnerLocked, rates.owner_locked, rates, now)
+            Verdict::Banned => {
+                self.close_for_calls(ended.id, GateCause::Banned, rates.ban, rates, now)
             }
+            Verdict::OwnerLocked => self.close_for_calls(
+                ended.id,
+                GateCause::OwnerLocked,
+                rates.owner_locked,
+                rates,
+                now,
+            ),
         }
     }
 
@@ -261,7 +274,7 @@ impl Gate {
                 rates.maintenance,
             ),
         };
-        self.close(cause, silence, background, now)
+        self.close(ended.id, cause, silence, background, now)
     }
 
     /// If `id` was the probe, another one may go out `pause` from now.
@@ -277,6 +290,7 @@ impl Gate {
     /// Closes because of what we did: background calls are few for a while.
     fn close_for_calls(
         &mut self,
+        id: CallId,
         cause: GateCause,
         silence: Duration,
         rates: &Rates,
@@ -286,12 +300,14 @@ impl Gate {
         self.calm_at = self
             .calm_at
             .max(now.after(silence.saturating_add(rates.calm)));
-        self.close(cause, silence, silence, now)
+        self.close(id, cause, silence, silence, now)
     }
 
-    /// Closes for `silence`, background calls for `background`; never opens earlier than before.
+    /// Closes after the end of `id` for `silence`, background calls for `background`; never opens
+    /// earlier than before. A probe that is still under way stays the only one.
     fn close(
         &mut self,
+        id: CallId,
         cause: GateCause,
         silence: Duration,
         background: Duration,
@@ -301,11 +317,13 @@ impl Gate {
         let ours = cause.is_ours() || self.shut.is_some_and(|shut| shut.ours);
         let until = now.after(silence.min(LONGEST));
         let background_until = now.after(background.min(LONGEST));
+        let probe = self.shut.and_then(|shut| shut.probe);
+        let probe = probe.filter(|(probe, _)| *probe != id);
         self.shut = Some(match self.shut {
             Some(shut) if shut.until > until => Shut {
                 background_until: shut.background_until.max(background_until),
                 ours,
-                probe: None,
+                probe,
                 ..shut
             },
             shut => Shut {
@@ -315,7 +333,7 @@ impl Gate {
                     s.background_until.max(background_until)
                 }),
                 ours,
-                probe: None,
+                probe,
             },
         });
         true

@@ -205,6 +205,7 @@ impl State {
             self.tally.floods += 1;
         }
         if verdict == Verdict::NotSent {
+            self.window.never_arrives(id);
             self.spacing.give_back(id, running.call.class);
         } else {
             self.spacing.finished(id, running.call.class, verdict, seen);

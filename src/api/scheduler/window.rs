@@ -77,9 +77,9 @@ impl Window {
         self.slots.map(|slot| slot.free_at)
     }
 
-    /// No call can start before this moment, even if every answer came now.
+    /// No call can start before this moment, even if none that is under way had been sent.
     pub(super) fn earliest(&self, now: Moment) -> Moment {
-        let best = |slot: &Slot| slot.free_at.min(slot.spaced.max(now.after(ARRIVED)));
+        let best = |slot: &Slot| slot.free_at.min(slot.spaced.max(now));
         self.slots.iter().map(best).min().unwrap_or(now)
     }
 
@@ -108,7 +108,14 @@ impl Window {
         }
     }
 
-    /// `id` was never sent: its slot is as before.
+    /// `id` reached nobody and never will: it keeps its distance from the next start, no more.
+    pub(super) fn never_arrives(&mut self, id: CallId) {
+        if let Some(slot) = self.slot_of(id) {
+            slot.free_at = slot.spaced;
+        }
+    }
+
+    /// `id` was taken back before it was made: its slot is as before.
     pub(super) fn give_back(&mut self, id: CallId) {
         if let Some(slot) = self.slot_of(id) {
             *slot = Slot::free_from(slot.before);
