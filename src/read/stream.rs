@@ -6,7 +6,7 @@
 //! wait are told. Knows nothing of handles or windows.
 use super::error::ReadError;
 use super::file::{Fetch, File};
-use super::token::Link;
+use super::token::{CALL_LIMIT, Link};
 use super::{Shared, counters::Counters};
 use crate::api::{ApiError, ErrorKind, Reached, Requester};
 use crate::util::deadline::Deadline;
@@ -217,10 +217,14 @@ impl Tries {
     fn after_no_link(&mut self, failure: &ApiError) -> Option<Duration> {
         use ErrorKind as K;
         let pause = self.pause();
+        let was_sent = failure.reached != Reached::NotSent;
         let may_pass = match failure.kind {
             K::Timeout | K::Network | K::Malformed => true,
-            // Not sent: for longer than anyone waits no call is made.
-            K::Server | K::Maintenance => failure.reached != Reached::NotSent,
+            K::Server | K::Maintenance if was_sent => true,
+            // No call is made for a while; for longer than a link may take, nobody has to wait.
+            K::Flood | K::Server | K::Maintenance => {
+                !was_sent && failure.retry_after.is_some_and(|span| span < CALL_LIMIT)
+            }
             _ => false,
         };
         may_pass.then_some(pause)
@@ -293,20 +297,25 @@ mod tests {
 
     #[test]
     fn a_link_that_did_not_come_is_asked_for_again_unless_no_call_can_be_made() {
-        let outcome = |kind, reached| {
-            let failure = ApiError::new(kind, "download/get_token", reached, "");
+        let outcome = |kind, reached, silence| {
+            let mut failure = ApiError::new(kind, "download/get_token", reached, "");
+            failure.retry_after = Some(silence);
             Tries::default().after_no_link(&failure).is_some()
         };
         for kind in [ErrorKind::Timeout, ErrorKind::Network, ErrorKind::Server] {
-            assert!(outcome(kind, Reached::Unknown), "{kind:?}");
+            assert!(outcome(kind, Reached::Unknown, 2 * CALL_LIMIT), "{kind:?}");
         }
         // The queue was long: whoever waits longer gets his turn.
-        assert!(outcome(ErrorKind::Timeout, Reached::NotSent));
+        assert!(outcome(ErrorKind::Timeout, Reached::NotSent, CALL_LIMIT));
         for kind in [ErrorKind::Flood, ErrorKind::Server, ErrorKind::Maintenance] {
-            assert!(!outcome(kind, Reached::NotSent), "{kind:?}");
+            assert!(outcome(kind, Reached::NotSent, CALL_LIMIT / 2), "{kind:?}");
+            assert!(!outcome(kind, Reached::NotSent, CALL_LIMIT), "{kind:?}");
         }
         for kind in [ErrorKind::NotFound, ErrorKind::TooManyLocations] {
-            assert!(!outcome(kind, Reached::Answered), "{kind:?}");
+            assert!(
+                !outcome(kind, Reached::Answered, CALL_LIMIT / 2),
+                "{kind:?}"
+            );
         }
     }
 
