@@ -43,8 +43,13 @@ impl Bench {
     }
 
     fn open(&self, name: &str, size: u64) -> Handle {
+        self.open_url(name, size).0
+    }
+
+    fn open_url(&self, name: &str, size: u64) -> (Handle, String) {
         let url = self.fake.account().add_synthetic(0, name, size, 1);
-        self.reader.open(&FileUrl::parse(&url).unwrap(), size)
+        let handle = self.reader.open(&FileUrl::parse(&url).unwrap(), size);
+        (handle, url)
     }
 
     /// Reads for a process; the (virtual) time it took.
@@ -87,24 +92,20 @@ async fn five_hundred_opens_of_one_process_hold_up_another_by_one_call() {
     }
     let mut between = Vec::new();
     for who in 2..7 {
-        let handle = bench.open(&format!("other {who}"), MIB);
+        let (handle, url) = bench.open_url(&format!("other {who}"), MIB);
         let before = bench.tokens_started();
         bench.read(&handle, who, 0, 1000).await;
         let log = bench.fake.log();
-        let tokens = log.iter().filter(|it| it.endpoint == "download/get_token");
-        let mut urls = tokens.map(|entry| entry.params["url"].as_str().unwrap().to_owned());
-        let own = bench.fake.account().folder(0).unwrap();
-        let own = own
-            .files
-            .iter()
-            .find(|it| it.name == format!("other {who}"));
-        let place = urls.position(|url| url == own.unwrap().url).unwrap();
+        let mut tokens = log.iter().filter(|it| it.endpoint == "download/get_token");
+        let place = tokens.position(|it| it.params["url"].as_str() == Some(&url));
+        let place = place.unwrap();
         between.push((place as u64).saturating_sub(before));
     }
-    // A busy machine may let a turn pass between our look and our read, now and then.
+    // One, and one more that started at the same moment and overtook it on the way. A busy machine
+    // may let a turn pass between our look and our read, now and then.
     between.sort_unstable();
-    assert!(between[2] <= 1 && between[4] < 10, "{between:?}");
-    assert!(bench.client.scheduler().snapshot().waiting.token > 0);
+    assert!(between[2] <= 2 && between[4] < 10, "{between:?}");
+    assert!(bench.client.scheduler().snapshot().waiting.token > 300);
     assert_well_behaved(&bench.fake);
     for reader in greedy {
         reader.abort();
