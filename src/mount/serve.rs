@@ -241,6 +241,12 @@ async fn first_answers(
             info.email
         );
     }
+    if info.is_none() && store.is_of_another_key() {
+        bail!(
+            "the key was changed, and the service says only once in six minutes whose it is; mount again \
+             in six minutes"
+        );
+    }
     store.claim(info.as_ref().map_or("", |info| &*info.email))?;
     let deadline = Deadline::within(clock, AFTER_SILENCE);
     // The service says who an account is once in six minutes. Were the answer lost with a process that
