@@ -118,17 +118,15 @@ impl Tree {
 
     /// Looks at a folder again and waits for it; false when it is not to be asked for now.
     async fn freshen(&self, folder: FolderId) -> bool {
+        // What fell out of memory is not out of use.
         let known = match self.inner.cache.get(folder) {
-            Some(known) => known,
-            // It fell out of memory, not out of use.
-            None => match self.recall(folder).await {
-                Some(known) => known,
-                None => {
-                    // Whoever looks at it next lists it.
-                    lock(&self.inner.folders).state(folder).kept = None;
-                    return true;
-                }
-            },
+            Some(known) => Some(known),
+            None => self.recall(folder).await,
+        };
+        let Some(known) = known else {
+            // Whoever looks at it next lists it.
+            lock(&self.inner.folders).state(folder).kept = None;
+            return true;
         };
         let Some(flight) = self.refresh_known(&known) else {
             return false;

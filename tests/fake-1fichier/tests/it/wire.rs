@@ -21,8 +21,8 @@ fn exchanges() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../it/wire");
     let mut files: Vec<PathBuf> = folder
         .read_dir()
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+        .expect("the exchanges")
+        .map(|entry| entry.expect("an entry").path())
         .collect();
     files.sort();
     files
