@@ -4,14 +4,13 @@
 //! gives is exactly what was put in at that offset. A content never changes under its id, so nothing
 //! here is ever stale. Knows nothing of handles, streams or the network.
 //!
-//! A block is [`BLOCK`] bytes of one file, aligned. It is filled front to back by one stream, from
-//! whatever offset that stream began at, and is readable byte by byte while it fills: a run of
-//! chunks as they came from the connection. When the stream leaves the block the run is copied into
-//! one piece, so that a later read is a slice and the connection's buffers are free again.
+//! A block is [`BLOCK`] bytes of one file, aligned. Whole ones come in one piece, so that a read of
+//! them is a slice. What someone waits for of a block that is still being filled comes before as
+//! runs of smaller pieces; these make way for the whole one, or are joined when there will be none.
+use super::pool::own_piece;
 use crate::api::FileId;
 use crate::util::sync::lock;
 use bytes::{BufMut, Bytes, BytesMut};
-use memmap2::MmapMut;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Mutex;
@@ -53,13 +52,13 @@ struct Slot {
     tick: u64,
 }
 
-/// Bytes `[start, start + len)` of a block, in the chunks they came in.
+/// Bytes `[start, start + len)` of a block, in the pieces they came in.
 #[derive(Debug)]
 struct Run {
     start: u64,
     len: u64,
     chunks: Vec<Bytes>,
-    /// In one piece of its own: holds no buffer of a connection.
+    /// In one piece.
     settled: bool,
 }
 
@@ -195,6 +194,18 @@ impl Blocks {
         state.shrink(self.budget);
     }
 
+    /// Puts in `piece`, which lies within one block, for the bytes from `at` on. What came of them
+    /// before makes way for it.
+    pub(super) fn put(&self, file: FileId, at: u64, piece: &Bytes) {
+        if piece.is_empty() {
+            return;
+        }
+        let index = at / BLOCK;
+        let mut state = lock(&self.state);
+        state.put(Key { file, index }, at - index * BLOCK, piece);
+        state.shrink(self.budget);
+    }
+
     /// Copies the block that holds byte `at` of `file` into one piece, so that reads of it are
     /// slices and the chunks' buffers are given back. Called when a stream leaves the block.
     pub(super) fn settle(&self, file: FileId, at: u64) {
@@ -308,23 +319,6 @@ fn join(mut runs: Vec<Run>) -> Vec<Run> {
     joined
 }
 
-/// `len` bytes in memory of their own, written by `fill`. Larger ones go back to the system as soon as
-/// they are dropped: blocks come and go in random order for weeks, and in the heap of libc they would
-/// leave holes that take up as much again as the blocks (measured).
-fn own_piece(len: usize, fill: impl FnOnce(&mut [u8])) -> Bytes {
-    /// Bytes from which it is worth a mapping.
-    const LARGE: usize = 32 * 1024;
-    if len >= LARGE
-        && let Ok(mut piece) = MmapMut::map_anon(len)
-    {
-        fill(&mut piece);
-        return Bytes::from_owner(piece);
-    }
-    let mut piece = vec![0; len];
-    fill(&mut piece);
-    piece.into()
-}
-
 /// `range` of a file cut at block borders: block index and the part within that block.
 fn parts(range: Range<u64>) -> impl Iterator<Item = (u64, Range<u64>)> {
     let mut at = range.start;
@@ -370,16 +364,50 @@ impl State {
         self.order.insert(tick, key);
     }
 
-    fn append(&mut self, key: Key, start: u64, piece: &Bytes) {
+    /// The slot of a block, made when there is none, to be [touched](Self::touch) afterwards, and the
+    /// count of bytes held in all.
+    fn slot(&mut self, key: Key) -> (&mut Slot, &mut u64) {
         /// Where ticks begin: leaves 2^62 places in front for slots that are retired.
         const FIRST_TICK: u64 = 1 << 62;
         self.tick = self.tick.max(FIRST_TICK);
-        let len = piece.len() as u64;
         let tick = self.next_tick();
         let slot = self.slots.entry(key).or_insert_with(|| Slot {
             runs: Vec::new(),
             tick,
         });
+        (slot, &mut self.bytes)
+    }
+
+    fn put(&mut self, key: Key, start: u64, piece: &Bytes) {
+        let (slot, held) = self.slot(key);
+        let (mut from, mut until) = (start, start + piece.len() as u64);
+        // What another run holds beyond the piece's ends is not held twice.
+        for run in &slot.runs {
+            let reaches_out = run.start < from || run.end() > until;
+            if reaches_out && run.start <= from {
+                from = from.max(run.end());
+            } else if reaches_out && run.end() >= until {
+                until = until.min(run.start);
+            }
+        }
+        if from < until {
+            for gone in slot.runs.extract_if(.., |run| from <= run.start && run.end() <= until) {
+                *held -= gone.len;
+            }
+            *held += until - from;
+            slot.runs.push(Run {
+                start: from,
+                len: until - from,
+                chunks: vec![piece.slice(offset(from - start)..offset(until - start))],
+                settled: true,
+            });
+        }
+        self.touch(key);
+    }
+
+    fn append(&mut self, key: Key, start: u64, piece: &Bytes) {
+        let len = piece.len() as u64;
+        let (slot, held) = self.slot(key);
         // What is here already is the same: content never changes under an id.
         let have = slot.present_until(start);
         if have >= start + len {
@@ -400,10 +428,8 @@ impl State {
                 settled: false,
             }),
         }
-        self.bytes += added;
-        self.order.remove(&slot.tick);
-        slot.tick = tick;
-        self.order.insert(tick, key);
+        *held += added;
+        self.touch(key);
     }
 
     /// Drops the longest unused until the budget holds.
@@ -534,6 +560,7 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Op {
         Append(u64, u64),
+        Put(u64, u64),
         Settle(u64),
         Consumed(u64, u64),
         Get(u64, u64),
@@ -543,6 +570,7 @@ mod tests {
         let at = 0..3 * BLOCK;
         prop_oneof![
             3 => (at.clone(), 1..BLOCK).prop_map(|(at, len)| Op::Append(at, len)),
+            2 => (at.clone(), 1..BLOCK).prop_map(|(at, len)| Op::Put(at, len)),
             1 => at.clone().prop_map(Op::Settle),
             1 => (at.clone(), 1..BLOCK).prop_map(|(at, len)| Op::Consumed(at, len)),
             2 => (at, 1..2 * BLOCK).prop_map(|(at, len)| Op::Get(at, len)),
@@ -560,6 +588,11 @@ mod tests {
             for op in ops {
                 match op {
                     Op::Append(at, len) => blocks.append(a, at, &bytes(at..at + len)),
+                    Op::Put(at, len) => {
+                        let end = (at + len).min((at / BLOCK + 1) * BLOCK);
+                        blocks.put(a, at, &bytes(at..end));
+                        prop_assert_eq!(blocks.first_missing(a, at..end), end);
+                    }
                     Op::Settle(at) => blocks.settle(a, at),
                     Op::Consumed(at, len) => blocks.consumed(a, at..at + len),
                     Op::Get(at, len) => {

@@ -3,8 +3,8 @@
 //! Promises: no byte is fetched twice at the same time; whoever waits is told as soon as the last
 //! byte he lacks is there, or why it will not come. Decides, but does not fetch: [`super::stream`]
 //! carries out. Lock order: a file's state, then the store's.
-use super::blocks::BLOCK;
 use super::error::ReadError;
+use super::fill::Fill;
 use super::store::Store;
 use super::token::Token;
 use super::window::{Access, SKIP};
@@ -38,13 +38,16 @@ struct State {
     last_read: Option<Moment>,
 }
 
-/// A span on its way: `[pos, end)` is still to come.
+/// A span on its way: `[pos, end)` is still to come, `[shown, pos)` came and is not in the store yet.
 #[derive(Debug)]
 struct Stream {
     number: u64,
     start: u64,
+    shown: u64,
     pos: u64,
     end: u64,
+    /// The block it is filling, which ends at `pos`; gone while bytes are copied into it.
+    fill: Option<Fill>,
     /// The handle it was started for; `None` once others wait for it too.
     owner: Option<u64>,
 }
@@ -153,7 +156,11 @@ impl File {
         sources: Sources,
     ) -> Need {
         let mut state = lock(&self.state);
-        let hole = self.store.memory.first_missing(self.id, range.clone());
+        let missing = |from| self.store.memory.first_missing(self.id, from..range.end);
+        let mut hole = missing(range.start);
+        while hole < range.end && self.show(&mut state, hole) {
+            hole = missing(hole);
+        }
         if hole >= range.end {
             return Need::Present;
         }
@@ -215,7 +222,7 @@ impl File {
             let covered = state
                 .streams
                 .iter_mut()
-                .find(|it| it.pos <= here && here < it.end);
+                .find(|it| it.shown <= here && here < it.end);
             match covered {
                 Some(stream) => {
                     stream.share_with(handle);
@@ -234,27 +241,51 @@ impl File {
         let coming = state
             .streams
             .iter()
-            .map(|it| it.pos)
-            .filter(|pos| *pos > at)
+            .map(|it| it.shown)
+            .filter(|shown| *shown > at)
             .min();
         here.min(coming.unwrap_or(most)).min(most)
     }
 
-    /// Takes a chunk a stream received; says what is still to come, `None` when the stream is done.
-    pub(super) fn arrived(&self, number: u64, chunk: &bytes::Bytes) -> Option<Fetch> {
-        let pos = {
-            let state = lock(&self.state);
-            state.streams.iter().find(|it| it.number == number)?.pos
+    /// Puts what a stream brought of `hole` and following bytes into the store, if one did.
+    fn show(&self, state: &mut State, hole: u64) -> bool {
+        let mut streams = state.streams.iter_mut();
+        let Some(stream) = streams.find(|it| it.shown <= hole && hole < it.pos) else {
+            return false;
         };
-        let until = pos + chunk.len() as u64;
-        self.store.arrived(self.id, self.size, pos, chunk);
-        for left in (pos / BLOCK)..(until / BLOCK) {
-            self.store.memory.settle(self.id, left * BLOCK);
+        stream.show(|from, fill| self.store.shown(self.id, from, fill))
+    }
+
+    /// Takes a chunk a stream received; says what is still to come, `None` when the stream is done.
+    pub(super) fn arrived(&self, number: u64, chunk: &[u8]) -> Option<Fetch> {
+        let mut fill = {
+            let mut state = lock(&self.state);
+            let stream = state.stream(number)?;
+            stream.fill.take().unwrap_or_else(|| Fill::new(stream.pos))
+        };
+        let (mut rest, mut stored) = (chunk, None);
+        while !rest.is_empty() {
+            let taken = fill.put(rest, &self.store.pool);
+            rest = &rest[taken..];
+            if fill.is_full() {
+                let next = Fill::new(fill.end());
+                stored = Some(fill.end());
+                let full = std::mem::replace(&mut fill, next);
+                self.store.filled(self.id, self.size, full);
+            }
         }
         let mut state = lock(&self.state);
-        let stream = state.streams.iter_mut().find(|it| it.number == number)?;
+        let until = fill.end();
+        let stream = state.stream(number)?;
+        stream.shown = stored.unwrap_or(stream.shown);
         stream.pos = until;
-        let (start, end) = (stream.start, stream.end);
+        stream.fill = Some(fill);
+        let (start, shown, end) = (stream.start, stream.shown, stream.end);
+        let mut holes = state.waiters.iter().map(|waiter| &waiter.hole);
+        if holes.any(|it| start <= it.start && shown < it.end && it.end <= until) {
+            let stream = state.stream(number)?;
+            stream.show(|from, fill| self.store.shown(self.id, from, fill));
+        }
         state.wake(|hole| start <= hole.start && hole.end <= until);
         (until < end).then_some(Fetch {
             number,
@@ -277,12 +308,20 @@ impl File {
 
     /// A stream ends: whoever waited for its bytes plans anew, or hears why they do not come.
     pub(super) fn ended(&self, number: u64, failure: Option<&ReadError>) {
+        let fill = lock(&self.state)
+            .stream(number)
+            .and_then(|stream| stream.fill.take());
+        if let Some(fill) = fill {
+            self.store.filled(self.id, self.size, fill);
+        }
         let mut state = lock(&self.state);
         let Some(index) = state.streams.iter().position(|it| it.number == number) else {
             return;
         };
         let stream = state.streams.swap_remove(index);
         self.store.memory.settle(self.id, stream.pos);
+        // These have all they wait for, whatever became of the rest.
+        state.wake(|hole| stream.start <= hole.start && hole.end <= stream.pos);
         match failure {
             Some(error) => state.fail(&stream, error),
             None => state.wake(|hole| stream.start <= hole.start && hole.start <= stream.end),
@@ -295,6 +334,16 @@ impl Stream {
     fn serves(&self, waiter: &Waiter) -> bool {
         let hole = &waiter.hole;
         self.start <= hole.start && hole.start < self.end && self.pos < hole.end
+    }
+
+    /// Has `put` put what came and was not shown yet into the store; whether that could be done.
+    fn show(&mut self, put: impl FnOnce(u64, &Fill)) -> bool {
+        let Some(fill) = &self.fill else {
+            return false;
+        };
+        put(self.shown, fill);
+        self.shown = self.pos;
+        true
     }
 
     /// Notes that `handle` counts on it: it is then no longer its owner's alone.
@@ -312,16 +361,24 @@ impl State {
         self.streams.push(Stream {
             number,
             start: range.start,
+            shown: range.start,
             pos: range.start,
             end: range.end,
+            fill: None,
             owner: Some(owner),
         });
         Fetch { number, range }
     }
 
+    fn stream(&mut self, number: u64) -> Option<&mut Stream> {
+        self.streams.iter_mut().find(|it| it.number == number)
+    }
+
     /// Whether a stream reaches `hole` soon; `handle` then counts on it.
     fn join(&mut self, hole: u64, handle: u64) -> bool {
-        let reaches = |it: &&mut Stream| it.pos <= hole && hole < it.end && hole - it.pos <= SKIP;
+        let reaches = |it: &&mut Stream| {
+            it.shown <= hole && hole < it.end && hole.saturating_sub(it.pos) <= SKIP
+        };
         let Some(stream) = self.streams.iter_mut().find(reaches) else {
             return false;
         };

@@ -10,7 +10,6 @@ use super::token::Link;
 use super::{Shared, counters::Counters};
 use crate::api::{ApiError, ErrorKind, Requester};
 use crate::util::deadline::Deadline;
-use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -153,9 +152,6 @@ async fn attempt(shared: &Shared, file: &File, fetch: Fetch, link: &Link) -> Res
         .await?
     {
         Counters::add(&shared.counters.fetched, chunk.len() as u64);
-        // However small, it holds the connection's whole buffer (400 KiB), and it may wait for long:
-        // in a block that fills slowly, in front of a slow disk.
-        let chunk = Bytes::copy_from_slice(&chunk);
         if file.arrived(number, &chunk).is_none() {
             break;
         }
