@@ -391,7 +391,10 @@ impl State {
             }
         }
         if from < until {
-            for gone in slot.runs.extract_if(.., |run| from <= run.start && run.end() <= until) {
+            for gone in slot
+                .runs
+                .extract_if(.., |run| from <= run.start && run.end() <= until)
+            {
                 *held -= gone.len;
             }
             *held += until - from;

@@ -5,14 +5,18 @@
 //! carries out. Lock order: a file's state, then the store's.
 use super::error::ReadError;
 use super::fill::Fill;
-use super::store::Store;
+use super::lanes::Lanes;
+use super::line::Line;
+use super::store::{Store, UNIT};
 use super::token::Token;
-use super::window::{Access, SKIP};
+use super::window::{Access, RANGE};
 use crate::api::{FileId, FileUrl, Requester};
 use crate::util::clock::Moment;
 use crate::util::sync::lock;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Bytes a stream that nobody wants any more still reads to its end: finishing leaves the
@@ -26,11 +30,17 @@ pub(super) struct File {
     pub(super) size: u64,
     pub(super) token: Arc<Token>,
     store: Arc<Store>,
+    line: Arc<Line>,
+    lanes: AtomicUsize,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+/// Connections one file is read over at most, for a steady reader that one does not satisfy.
+const LANES: usize = 4;
+
+#[derive(Debug)]
 struct State {
+    lanes: Lanes,
     streams: Vec<Stream>,
     waiters: Vec<Waiter>,
     issued: u64,
@@ -97,13 +107,29 @@ pub(super) struct Reading {
 }
 
 impl File {
-    pub(super) fn new(url: &FileUrl, size: u64, token: Arc<Token>, store: Arc<Store>) -> Self {
+    pub(super) fn new(
+        url: &FileUrl,
+        size: u64,
+        token: Arc<Token>,
+        store: Arc<Store>,
+        line: Arc<Line>,
+    ) -> Self {
+        let state = State {
+            lanes: Lanes::new(LANES),
+            streams: Vec::new(),
+            waiters: Vec::new(),
+            issued: 0,
+            handles: 0,
+            last_read: None,
+        };
         Self {
             id: url.id(),
             size,
             token,
             store,
-            state: Mutex::default(),
+            line,
+            lanes: AtomicUsize::new(1),
+            state: Mutex::new(state),
         }
     }
 
@@ -137,13 +163,29 @@ impl File {
         lock(&self.state).last_read
     }
 
+    /// Connections a steady reader may use.
+    pub(super) fn lanes(&self) -> usize {
+        // Relaxed: a number on its own.
+        self.lanes.load(Ordering::Relaxed)
+    }
+
     /// Notes a read; after a seek what was on its way for the handle elsewhere is curbed.
-    pub(super) fn note(&self, who: &Reading, access: &Access) {
+    pub(super) fn on_read(&self, who: &Reading, access: &Access) {
         let mut state = lock(&self.state);
         state.last_read = Some(who.now);
         if access.seek {
             state.curb(|owner| owner == Some(who.handle));
         }
+        // Of a reader that may stop any moment nothing is learnt.
+        if access.eager {
+            let lanes = state.lanes.at(who.now);
+            self.lanes.store(lanes, Ordering::Relaxed);
+        }
+    }
+
+    /// A reader had to wait for bytes.
+    pub(super) fn waited(&self, time: Duration) {
+        lock(&self.state).lanes.waited(time);
     }
 
     /// Arranges for `range`: names what is on disk, or joins a stream that reaches the first missing
@@ -176,11 +218,12 @@ impl File {
             hole: hole..range.end,
             tell,
         });
-        if state.join(hole, who.handle) {
+        if state.join(hole, self.line.reach(), who.handle) {
             return Need::Wait(told, None);
         }
-        let end = self.gap_end(&state, hole, edge.max(range.end));
         let begin = self.store.begin(self.id, hole);
+        let most = edge.min(begin.saturating_add(RANGE)).max(range.end);
+        let end = self.gap_end(&state, hole, most);
         // A stream that would get there too late ends where the new one begins.
         for stream in &mut state.streams {
             if stream.pos < begin && stream.end > begin {
@@ -191,27 +234,28 @@ impl File {
         Need::Wait(told, Some(fetch))
     }
 
-    /// Plans a stream ahead of the reader if enough of the window is uncovered and fewer than
-    /// `most` are on their way. The second value says whether all of it is arranged for now.
-    pub(super) fn ahead(
-        &self,
-        from: u64,
-        access: &Access,
-        most: usize,
-        who: &Reading,
-    ) -> (Option<Fetch>, bool) {
-        let edge = access.edge.min(self.size);
+    /// Plans a stream ahead of the reader if something of what `access` looks at is uncovered and
+    /// there are lanes left. The second value says up to where all is arranged.
+    pub(super) fn ahead(&self, access: &Access, who: &Reading) -> (Option<Fetch>, u64) {
         let mut state = lock(&self.state);
-        let at = self.first_uncovered(&mut state, from..edge, who.handle);
-        if at >= edge {
-            return (None, true);
+        // One that is about to end has its successor opened, which hides the set-up of the request.
+        let reach = self.line.reach();
+        let own = |it: &&Stream| it.owner.is_none_or(|owner| owner == who.handle);
+        let busy = |it: &&Stream| own(it) && it.end - it.pos > reach;
+        let streams = &state.streams;
+        if streams.len() > LANES || streams.iter().filter(busy).count() >= self.lanes() {
+            return (None, access.from);
         }
-        let end = self.gap_end(&state, at, edge);
-        let worth = end - at >= access.least || edge == self.size || end < edge;
-        if !worth || state.streams.len() >= most {
-            return (None, false);
+        let at = self.first_uncovered(&mut state, access.from..access.look, who.handle);
+        if at >= access.look {
+            return (None, at);
         }
-        (Some(state.start(at..end, who.handle)), true)
+        let end = self.gap_end(&state, at, access.edge.min(at.saturating_add(RANGE)));
+        let worth = end - at >= access.least || access.look < access.edge || end == self.size;
+        if !worth && end == access.edge {
+            return (None, at);
+        }
+        (Some(state.start(at..end, who.handle)), end)
     }
 
     /// The first byte of `range` that is neither here nor on its way. `handle` counts on what is.
@@ -234,9 +278,10 @@ impl File {
         range.end
     }
 
-    /// Where a stream from `at` should end: at `most`, or where bytes are here or on their way.
+    /// Where a stream from `at` should end: at `most`, or where bytes are here or on their way. What
+    /// the disk could not keep is not cut off.
     fn gap_end(&self, state: &State, at: u64, most: u64) -> u64 {
-        let most = most.min(self.size);
+        let most = most.next_multiple_of(UNIT).min(self.size);
         let here = self.store.here_from(self.id, at..most);
         let coming = state
             .streams
@@ -276,6 +321,7 @@ impl File {
         }
         let mut state = lock(&self.state);
         let until = fill.end();
+        state.lanes.brought(chunk.len() as u64);
         let stream = state.stream(number)?;
         stream.shown = stored.unwrap_or(stream.shown);
         stream.pos = until;
@@ -374,10 +420,10 @@ impl State {
         self.streams.iter_mut().find(|it| it.number == number)
     }
 
-    /// Whether a stream reaches `hole` soon; `handle` then counts on it.
-    fn join(&mut self, hole: u64, handle: u64) -> bool {
+    /// Whether a stream gets to `hole` within `reach` bytes; `handle` then counts on it.
+    fn join(&mut self, hole: u64, reach: u64, handle: u64) -> bool {
         let reaches = |it: &&mut Stream| {
-            it.shown <= hole && hole < it.end && hole.saturating_sub(it.pos) <= SKIP
+            it.shown <= hole && hole < it.end && hole.saturating_sub(it.pos) <= reach
         };
         let Some(stream) = self.streams.iter_mut().find(reaches) else {
             return false;

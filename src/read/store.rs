@@ -18,7 +18,7 @@ const LOADS: usize = 4;
 
 /// Bytes of the disk cache's unit: what begins within one is fetched from its beginning, or the
 /// unit could not be kept. It costs 3 ms at 25 MB/s.
-const UNIT: u64 = 64 * 1024;
+pub(super) const UNIT: u64 = 64 * 1024;
 
 /// The two places; see the module.
 pub(super) struct Store {

@@ -142,11 +142,15 @@ async fn attempt(shared: &Shared, file: &File, fetch: Fetch, link: &Link) -> Res
     let Fetch { number, range } = fetch;
     Counters::add(&shared.counters.ranges, 1);
     let deadline = Deadline::within(shared.clock, OPEN_LIMIT);
+    let asked = shared.clock.now();
     let mut body = shared
         .client
         .download(&link.link, range, file.size, deadline)
         .await?;
     file.token.worked(link);
+    let began = shared.clock.now();
+    shared.line.began(began.since(asked));
+    let announced = body.left();
     while let Some(chunk) = body
         .next(Deadline::within(shared.clock, STALL_LIMIT))
         .await?
@@ -159,6 +163,8 @@ async fn attempt(shared: &Shared, file: &File, fetch: Fetch, link: &Link) -> Res
             break;
         }
     }
+    let came = announced - body.left();
+    shared.line.brought(came, shared.clock.now().since(began));
     Ok(())
 }
 
