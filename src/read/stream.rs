@@ -143,6 +143,8 @@ async fn attempt(shared: &Shared, file: &File, fetch: Fetch, link: &Link) -> Res
     Counters::add(&shared.counters.ranges, 1);
     let deadline = Deadline::within(shared.clock, OPEN_LIMIT);
     let asked = shared.clock.now();
+    // The next seek leaves this one's connection behind.
+    shared.client.prepare_download(&link.link);
     let mut body = shared
         .client
         .download(&link.link, range, file.size, deadline)
