@@ -99,12 +99,9 @@ impl Dialer {
         let Some(host) = host_of(uri) else {
             return;
         };
+        self.expire();
         {
             let mut spares = lock(&self.0.spares);
-            let now = self.0.clock.now();
-            spares
-                .ready
-                .retain(|_, (since, _)| now.since(*since) < SPARE_LIFE);
             let crowded = spares.ready.len() + spares.coming.len() >= MOST_SPARES;
             if crowded || spares.ready.contains_key(&host) || spares.coming.contains(&host) {
                 return;
@@ -119,9 +116,21 @@ impl Dialer {
             };
             match dialer.dial(&host).await {
                 Ok(wire) => coming.arrived(wire),
-                Err(error) => log::debug!("no connection in reserve: {error}"),
+                Err(error) => return log::debug!("no connection in reserve: {error}"),
             }
+            drop(coming);
+            dialer.0.clock.sleep(SPARE_LIFE).await;
+            dialer.expire();
         });
+    }
+
+    /// Gives up what stood ready for too long.
+    fn expire(&self) {
+        let now = self.0.clock.now();
+        let mut spares = lock(&self.0.spares);
+        spares
+            .ready
+            .retain(|_, (since, _)| now.since(*since) < SPARE_LIFE);
     }
 
     /// The connection that stands ready for a host, if it still does.

@@ -31,12 +31,11 @@ pub(super) struct File {
     pub(super) token: Arc<Token>,
     store: Arc<Store>,
     line: Arc<Line>,
+    /// Connections it is read over at most, for a steady reader that one does not satisfy.
+    most_lanes: usize,
     lanes: AtomicUsize,
     state: Mutex<State>,
 }
-
-/// Connections one file is read over at most, for a steady reader that one does not satisfy.
-const LANES: usize = 4;
 
 #[derive(Debug)]
 struct State {
@@ -113,9 +112,10 @@ impl File {
         token: Arc<Token>,
         store: Arc<Store>,
         line: Arc<Line>,
+        most_lanes: usize,
     ) -> Self {
         let state = State {
-            lanes: Lanes::new(LANES),
+            lanes: Lanes::new(most_lanes),
             streams: Vec::new(),
             waiters: Vec::new(),
             issued: 0,
@@ -128,6 +128,7 @@ impl File {
             token,
             store,
             line,
+            most_lanes,
             lanes: AtomicUsize::new(1),
             state: Mutex::new(state),
         }
@@ -243,7 +244,7 @@ impl File {
         let own = |it: &&Stream| it.owner.is_none_or(|owner| owner == who.handle);
         let busy = |it: &&Stream| own(it) && it.end - it.pos > reach;
         let streams = &state.streams;
-        if streams.len() > LANES || streams.iter().filter(busy).count() >= self.lanes() {
+        if streams.len() > self.most_lanes || streams.iter().filter(busy).count() >= self.lanes() {
             return (None, access.from);
         }
         let at = self.first_uncovered(&mut state, access.from..access.look, who.handle);

@@ -73,9 +73,14 @@ pub struct ReadSettings {
     pub disk: Option<DiskCache>,
     /// Download connections at most; the service allows 30 per account (API reference 3).
     pub connections: usize,
+    /// Connections one file is read over at most.
+    pub streams_per_file: usize,
 }
 
 impl ReadSettings {
+    /// Connections per file when nothing else is asked for.
+    pub const STREAMS_PER_FILE: usize = 4;
+
     /// Connections when nothing else is asked for: well below the service's 30, since the same
     /// account may be in use elsewhere.
     pub const CONNECTIONS: usize = 20;
@@ -95,6 +100,7 @@ struct Shared {
     store: Arc<Store>,
     connections: Arc<Semaphore>,
     most_connections: usize,
+    streams_per_file: usize,
     files: Mutex<HashMap<FileId, Arc<File>>>,
     load: Load,
     line: Arc<Line>,
@@ -160,6 +166,7 @@ impl Reader {
             store: Arc::new(Store::new(Blocks::new(settings.memory), settings.disk)),
             connections: Arc::new(Semaphore::new(settings.connections)),
             most_connections: settings.connections,
+            streams_per_file: settings.streams_per_file.max(1),
             files: Mutex::default(),
             load: Load::default(),
             line: Arc::default(),
@@ -296,6 +303,7 @@ impl Shared {
                 Arc::new(token),
                 Arc::clone(&self.store),
                 Arc::clone(&self.line),
+                self.streams_per_file,
             ))
         };
         let file = Arc::clone(files.entry(url.id()).or_insert_with(make));

@@ -26,7 +26,7 @@ const GROWTH: u64 = 8;
 pub(super) const RANGE: u64 = 8 * 1024 * 1024;
 
 /// Bytes read on at one place after which the reader is taken to go on: more than a probe reads.
-const EAGER: u64 = 8 * 1024 * 1024;
+const EAGER: u64 = 6 * 1024 * 1024;
 
 /// A reader that may stop any moment is fetched ahead for when less than this is left (bytes). Less
 /// than what finishes after a close, so that the next probe of the same place finds it all here.

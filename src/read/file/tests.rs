@@ -54,7 +54,7 @@ impl Day {
         let client = Client::new(settings, scheduler).unwrap();
         let token = Arc::new(Token::new(client, clock, url.clone()));
         let store = Arc::new(Store::new(Blocks::new(memory), None));
-        let file = File::new(&url, SIZE, token, store, Arc::default());
+        let file = File::new(&url, SIZE, token, store, Arc::default(), 2);
         (0..handles).for_each(|_| file.opened());
         Self {
             file,
