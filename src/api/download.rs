@@ -99,7 +99,7 @@ impl Body {
                 return Err(lost(format!("silence with {left} bytes to come")));
             };
             let chunk = chunk
-                .map_err(|error| lost(one_line(&chain(&error)).into()))?
+                .map_err(|error| lost(one_line(&chain(&error))))?
                 .ok_or_else(|| lost(format!("the answer ended {left} bytes early")))?;
             let got = chunk.len() as u64;
             if got > left {

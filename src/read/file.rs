@@ -19,10 +19,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Bytes a stream that nobody wants any more still reads to its end: finishing leaves the
-/// connection usable for the next range, abandoning it costs a new connection and handshake.
-const FINISH: u64 = 1024 * 1024;
-
 /// A file with at least one handle, or one that was closed a moment ago.
 #[derive(Debug)]
 pub(super) struct File {
@@ -145,7 +141,7 @@ impl File {
         let mut state = lock(&self.state);
         state.handles = state.handles.saturating_sub(1);
         let is_last = state.handles == 0;
-        state.curb(|owner| is_last || owner == Some(handle));
+        state.curb(self.line.finish(), |owner| is_last || owner == Some(handle));
     }
 
     /// Handles open now.
@@ -175,7 +171,7 @@ impl File {
         let mut state = lock(&self.state);
         state.last_read = Some(who.now);
         if access.seek {
-            state.curb(|owner| owner == Some(who.handle));
+            state.curb(self.line.finish(), |owner| owner == Some(who.handle));
         }
         // Of a reader that may stop any moment nothing is learnt.
         if access.eager {
@@ -433,12 +429,13 @@ impl State {
         true
     }
 
-    /// Shortens what is on its way for certain owners alone, as far as nobody waits for it.
-    fn curb(&mut self, whose: impl Fn(Option<u64>) -> bool) {
+    /// Shortens what is on its way for certain owners alone to `finish` bytes, as far as nobody
+    /// waits for more.
+    fn curb(&mut self, finish: u64, whose: impl Fn(Option<u64>) -> bool) {
         for stream in self.streams.iter_mut().filter(|it| whose(it.owner)) {
             let waited = self.waiters.iter().filter(|it| stream.serves(it));
             let waited = waited.map(|it| it.hole.end).max().unwrap_or(0);
-            let enough = stream.pos.saturating_add(FINISH);
+            let enough = stream.pos.saturating_add(finish);
             stream.end = stream.end.min(enough.max(waited));
         }
     }

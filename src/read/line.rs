@@ -18,6 +18,13 @@ const LEAST: u64 = 256 * 1024;
 /// Bytes that pass at most: beyond it reading on would waste more than a request.
 const MOST: u64 = 4 << 20;
 
+/// How long what nobody wants any more may still come: a seek has cancelled it within that.
+const FINISH: Duration = Duration::from_millis(100);
+
+/// Bytes that may still come at most, and at least.
+const FINISH_MOST: u64 = 1 << 20;
+const FINISH_LEAST: u64 = 128 * 1024;
+
 /// Shorter answers say nothing about a connection's speed: bytes.
 const TELLING: u64 = 1 << 20;
 
@@ -59,6 +66,21 @@ impl Line {
         let rate = self.rate.load(Ordering::Relaxed);
         (rate.saturating_mul(delay) / 1_000_000).clamp(LEAST, MOST)
     }
+
+    /// Bytes of a stream that nobody wants any more that still come: reading it to its end leaves
+    /// the connection usable for the next range, abandoning it costs a new connection and handshake.
+    pub(super) fn finish(&self) -> u64 {
+        let rate = self.rate.load(Ordering::Relaxed);
+        let millis = u64::try_from(FINISH.as_millis()).unwrap_or(u64::MAX);
+        (rate.saturating_mul(millis) / 1000).clamp(FINISH_LEAST, FINISH_MOST)
+    }
+
+    /// Bytes ahead of a reader that may stop any moment which are fetched before they are needed.
+    /// Half of what still comes after a close, so that the next probe of the same place finds all it
+    /// wants here.
+    pub(super) fn near(&self) -> u64 {
+        self.finish() / 2
+    }
 }
 
 fn mix(average: &AtomicU64, value: u64) {
@@ -85,6 +107,7 @@ mod tests {
             "{}",
             line.reach()
         );
+        assert_eq!((line.finish(), line.near()), (1 << 20, 1 << 19));
         for _ in 0..30 {
             line.began(Duration::from_micros(200));
         }
@@ -95,6 +118,11 @@ mod tests {
         assert_eq!(line.reach(), MOST);
         // Nothing is learnt from a short answer.
         line.brought(1000, Duration::ZERO);
+        assert_eq!(line.reach(), MOST);
+        for _ in 0..30 {
+            line.brought(2_000_000, Duration::from_secs(1));
+        }
+        assert!(line.finish() < 210_000, "{}", line.finish());
         line.brought(u64::MAX, Duration::ZERO);
         assert_eq!(line.reach(), MOST);
     }

@@ -52,7 +52,7 @@ use store::Store;
 use token::Token;
 use tokio::runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use window::{Access, Window};
+use window::{Access, Bounds, Window};
 
 /// Connections kept free for readers that wait, whatever is fetched ahead for others.
 const RESERVED: usize = 4;
@@ -211,8 +211,11 @@ impl Reader {
         };
         Counters::add(&shared.counters.asked, range.end - range.start);
         let limit = shared.window_limit(shared.load.note(&handle.load, now));
-        let largest = limit.min(window::largest(file.lanes()));
-        let access = lock(&handle.window).on_read(&range, file.size, largest);
+        let bounds = Bounds {
+            largest: limit.min(window::largest(file.lanes())),
+            near: shared.line.near(),
+        };
+        let access = lock(&handle.window).on_read(&range, file.size, bounds);
         file.on_read(&who, &access);
 
         if let Some(bytes) = shared.store.memory.get(file.id, range.clone()) {

@@ -101,10 +101,15 @@ impl Store {
         let Ok(Some(bytes)) = read else {
             return Bytes::new();
         };
-        self.memory.append(file, range.start, &bytes);
-        // Or each of its blocks would keep all of it.
-        for block in range.start / BLOCK..range.end.div_ceil(BLOCK) {
-            self.memory.settle(file, block * BLOCK);
+        // Block by block, or each of them would keep all of it.
+        let (mut at, mut rest) = (range.start, &bytes[..]);
+        while !rest.is_empty() {
+            let mut fill = Fill::new(at);
+            let taken = fill.put(rest, &self.pool);
+            rest = &rest[taken..];
+            let next = fill.end();
+            self.memory.put(file, at, &fill.finish());
+            at = next;
         }
         bytes
     }

@@ -28,10 +28,6 @@ pub(super) const RANGE: u64 = 8 * 1024 * 1024;
 /// Bytes read on at one place after which the reader is taken to go on: more than a probe reads.
 const EAGER: u64 = 6 * 1024 * 1024;
 
-/// A reader that may stop any moment is fetched ahead for when less than this is left (bytes). Less
-/// than what finishes after a close, so that the next probe of the same place finds it all here.
-const NEAR: u64 = 512 * 1024;
-
 /// Bytes at the end of a file that are fetched to the end as soon as they are looked at: an index
 /// is there, and it is read whole.
 const TAIL: u64 = 2 * 1024 * 1024;
@@ -81,6 +77,15 @@ struct Cursor {
     number: u64,
 }
 
+/// What bounds a window at the moment, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Its size, by the memory that is to be had and the connections there may be.
+    pub(super) largest: u64,
+    /// For a reader that may stop any moment: fetched ahead when less is left.
+    pub(super) near: u64,
+}
+
 /// What an access means for fetching.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Access {
@@ -104,8 +109,8 @@ pub(super) struct Access {
 }
 
 impl Window {
-    /// Notes that `range` of a file of `size` bytes is read; `largest` bounds the window.
-    pub(super) fn on_read(&mut self, range: &Range<u64>, size: u64, largest: u64) -> Access {
+    /// Notes that `range` of a file of `size` bytes is read. `bounds` are those of the window.
+    pub(super) fn on_read(&mut self, range: &Range<u64>, size: u64, bounds: Bounds) -> Access {
         let near = self
             .cursors
             .iter()
@@ -127,7 +132,7 @@ impl Window {
                 number: self.made,
             }
         };
-        let access = cursor.advance(range, size, largest, seek);
+        let access = cursor.advance(range, size, bounds, seek);
         self.cursors.push(cursor);
         access
     }
@@ -147,12 +152,12 @@ impl Cursor {
         at.saturating_add(BACKWARD) >= self.next && at <= self.next.saturating_add(SKIP)
     }
 
-    fn advance(&mut self, range: &Range<u64>, size: u64, largest: u64, seek: bool) -> Access {
+    fn advance(&mut self, range: &Range<u64>, size: u64, bounds: Bounds, seek: bool) -> Access {
         let fresh = range.end.saturating_sub(self.next);
         self.run += fresh;
         self.total += fresh;
         self.next = self.next.max(range.end);
-        let largest = largest.max(INITIAL / 4);
+        let largest = bounds.largest.max(INITIAL / 4);
         if self.run >= self.ahead / 2 && self.ahead < largest {
             self.ahead *= GROWTH;
             self.run = 0;
@@ -167,7 +172,7 @@ impl Cursor {
         let (from, look) = if eager {
             (self.next.max(self.arranged), edge)
         } else {
-            (self.next, edge.min(self.next.saturating_add(NEAR)))
+            (self.next, edge.min(self.next.saturating_add(bounds.near)))
         };
         let enough = !eager || edge == size || edge.saturating_sub(self.arranged) >= least;
         Access {
@@ -193,16 +198,23 @@ mod tests {
     const SIZE: u64 = 1 << 40;
     const LARGEST: u64 = 32 * MIB;
 
+    fn bounds(largest: u64) -> Bounds {
+        Bounds {
+            largest,
+            near: MIB / 2,
+        }
+    }
+
     #[test]
     fn a_probe_fetches_little_and_a_reader_more_and_more() {
         let mut window = Window::default();
-        let first = window.on_read(&(0..128 * KIB), SIZE, LARGEST);
+        let first = window.on_read(&(0..128 * KIB), SIZE, bounds(LARGEST));
         assert_eq!((first.edge, first.seek), (128 * KIB + MIB, true));
         assert!(first.look < first.edge, "it may stop any moment");
         window.arranged(&first, first.edge);
         let mut largest_step = 0;
         for at in (128 * KIB..64 * MIB).step_by(128 * 1024) {
-            let access = window.on_read(&(at..at + 128 * KIB), SIZE, LARGEST);
+            let access = window.on_read(&(at..at + 128 * KIB), SIZE, bounds(LARGEST));
             assert!(!access.seek);
             if access.due {
                 largest_step = access.look - at;
@@ -215,9 +227,17 @@ mod tests {
     #[test]
     fn the_end_of_a_file_is_fetched_in_one_go() {
         let mut window = Window::default();
-        let access = window.on_read(&(SIZE - 2 * MIB + 1..SIZE - 2 * MIB + 10), SIZE, LARGEST);
+        let access = window.on_read(
+            &(SIZE - 2 * MIB + 1..SIZE - 2 * MIB + 10),
+            SIZE,
+            bounds(LARGEST),
+        );
         assert_eq!(access.edge, SIZE);
-        let access = window.on_read(&(SIZE - 3 * MIB..SIZE - 3 * MIB + 10), SIZE, LARGEST);
+        let access = window.on_read(
+            &(SIZE - 3 * MIB..SIZE - 3 * MIB + 10),
+            SIZE,
+            bounds(LARGEST),
+        );
         assert!(access.edge < SIZE);
     }
 
@@ -225,7 +245,7 @@ mod tests {
     fn out_of_order_requests_are_no_seeks() {
         let mut window = Window::default();
         for at in [0, 256, 128, 512, 384, 640] {
-            let access = window.on_read(&(at * KIB..(at + 128) * KIB), SIZE, LARGEST);
+            let access = window.on_read(&(at * KIB..(at + 128) * KIB), SIZE, bounds(LARGEST));
             assert_eq!(access.seek, at == 0, "{at}");
         }
     }
@@ -237,7 +257,9 @@ mod tests {
         let seeks = (0..30)
             .filter(|step| {
                 let at = places[step % 3] + (*step as u64 / 3) * 64 * KIB;
-                window.on_read(&(at..at + 64 * KIB), SIZE, LARGEST).seek
+                window
+                    .on_read(&(at..at + 64 * KIB), SIZE, bounds(LARGEST))
+                    .seek
             })
             .count();
         assert_eq!(seeks, 3);
@@ -247,7 +269,7 @@ mod tests {
     fn scarce_memory_bounds_the_window() {
         let mut window = Window::default();
         for at in (0..32 * MIB).step_by(128 * 1024) {
-            let access = window.on_read(&(at..at + 128 * KIB), SIZE, 2 * MIB);
+            let access = window.on_read(&(at..at + 128 * KIB), SIZE, bounds(2 * MIB));
             assert!(access.edge <= at + 128 * KIB + 2 * MIB);
         }
     }
@@ -263,7 +285,7 @@ mod tests {
             let mut window = Window::default();
             for (at, len) in reads {
                 let size = at + len + rest;
-                let access = window.on_read(&(at..at + len), size, largest);
+                let access = window.on_read(&(at..at + len), size, bounds(largest));
                 prop_assert!(access.edge >= at + len && access.edge <= size);
                 prop_assert!(access.edge <= at + len + BACKWARD + TAIL.max(largest).max(INITIAL));
                 prop_assert!(access.look <= access.edge && (!access.due || access.from < access.look));

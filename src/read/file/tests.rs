@@ -4,7 +4,7 @@ use super::*;
 use crate::api::scheduler::{Rates, Scheduler};
 use crate::api::{ApiError, ApiUrl, Client, ErrorKind, Reached, Settings};
 use crate::read::blocks::Blocks;
-use crate::read::window::{self, Window};
+use crate::read::window::{self, Bounds, Window};
 use crate::secret::ApiKey;
 use crate::util::clock::Clock;
 use bytes::Bytes;
@@ -72,8 +72,11 @@ impl Day {
             requester: Requester(1),
             now: Moment::from_origin(Duration::ZERO),
         };
-        let largest = window::largest(self.file.lanes()).min(4 << 20);
-        let access = self.windows[handle].on_read(&range, SIZE, largest);
+        let bounds = Bounds {
+            largest: window::largest(self.file.lanes()).min(4 << 20),
+            near: self.file.line.near(),
+        };
+        let access = self.windows[handle].on_read(&range, SIZE, bounds);
         self.file.on_read(&who, &access);
         self.plan(range.clone(), access.edge, who);
         let (fetch, until) = self.file.ahead(&access, &who);
