@@ -9,6 +9,7 @@ import time
 import library
 import listing
 import load
+import priority
 import reading
 import report
 from measure import Run
@@ -17,17 +18,20 @@ from processes import end_on_signals, target, work_folder
 ROWS = {
     "open": reading.opening,
     "seek": reading.seeking,
+    "leave": reading.leaving,
     "sequential": reading.sequential,
     "cached": reading.cached,
     "probe": library.probing,
     "folders": listing.folders,
     "crawl": listing.crawl,
+    "million": listing.million,
     "check": load.checked,
     "streams": load.streams,
     "disk": load.disk,
     "crowd": load.crowd,
     "hostile": load.hostile,
     "stalled": load.stalled,
+    "priority": priority.priority,
 }
 
 

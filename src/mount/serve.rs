@@ -177,8 +177,9 @@ struct Parts {
 fn connect(config: &config::Mount, clock: Clock) -> anyhow::Result<Client> {
     let account = &config.account;
     let fingerprint = Fingerprint::of(&config.key.key);
-    let budget =
-        BudgetFile::open(&account.budget_dir(), &fingerprint).map_err(|error| match error {
+    let budget = BudgetFile::open(&account.budget_dir(), &fingerprint)
+        .and_then(|budget| budget.alone(&fingerprint, &account.api_url.to_string()))
+        .map_err(|error| match error {
             held @ BudgetError::Held(_) => anyhow!(held),
             other @ BudgetError::Io { .. } => {
                 anyhow!(other).context("cannot keep the account's call budget")
@@ -241,6 +242,12 @@ async fn first_answers(
             info.email
         );
     }
+    if info.is_none() && store.is_of_another_key() {
+        bail!(
+            "the key was changed, and the service says only once in six minutes whose it is; mount again \
+             in six minutes"
+        );
+    }
     store.claim(info.as_ref().map_or("", |info| &*info.email))?;
     let deadline = Deadline::within(clock, AFTER_SILENCE);
     // The service says who an account is once in six minutes. Were the answer lost with a process that
@@ -293,6 +300,7 @@ fn parts(
         memory: config.memory,
         disk: disk_cache(config, clock),
         connections: ReadSettings::CONNECTIONS,
+        streams_per_file: config.streams_per_file,
     };
     let reader = Reader::new(client.clone(), clock, reading, runtime.clone());
     Ok(Parts { tree, reader })
