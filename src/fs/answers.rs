@@ -145,6 +145,6 @@ impl Answers {
 fn file_type(node: &Node) -> FileType {
     match node.kind {
         Kind::Folder(_) => FileType::Directory,
-        Kind::File(_) => FileType::RegularFile,
+        Kind::File(_) | Kind::Own(_) => FileType::RegularFile,
     }
 }

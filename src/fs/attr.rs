@@ -33,7 +33,12 @@ impl Ownership {
         let (kind, perm, size, nlink) = match &node.kind {
             // 1 is what file systems answer that do not count sub-folders; `find` then looks itself.
             Kind::Folder(_) => (FileType::Directory, self.permissions(0o777), 0, 1),
-            Kind::File(file) => (FileType::RegularFile, self.permissions(0o666), file.size, 1),
+            Kind::File(_) | Kind::Own(_) => (
+                FileType::RegularFile,
+                self.permissions(0o666),
+                node.size(),
+                1,
+            ),
         };
         let modified = at(node.modified());
         FileAttr {

@@ -185,6 +185,8 @@ impl Fs {
         match &node.kind {
             Kind::File(file) => Ok(self.handles.add(self.reader.open(&file.url, file.size))),
             Kind::Folder(_) => Err(Errno::EISDIR),
+            // Nothing makes one yet on a mount.
+            Kind::Own(_) => Err(Errno::EIO),
         }
     }
 

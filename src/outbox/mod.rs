@@ -4,6 +4,7 @@
 //! Outbox ─▶ run      when a batch is told, and what follows
 //!            ├▶ upload   files sent, reports read           ├▶ change   everything else
 //!            └▶ look     what became of a call nobody heard the end of
+//!        ─▶ telling  changes that belong together
 //!        ─▶ journal  when what changed is written down
 //!        ─▶ state    what is on its way, waits, or is to be written
 //!            ├▶ intent   what is wanted and what the account has         (pure)
@@ -26,6 +27,7 @@ mod record;
 pub mod report;
 mod run;
 mod state;
+mod telling;
 mod upload;
 
 use crate::api::{Ask, Client, FileUrl, FolderId, Priority, Requester};
@@ -34,7 +36,7 @@ use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
 use crate::util::sync::lock;
 use bytes::Bytes;
-use intent::{Done, Entry, Place, Remote, Version};
+use intent::{Done, Entry, Place, Version};
 use journal::Journal;
 use state::State;
 use std::fmt;
@@ -43,6 +45,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
+
+pub use telling::Telling;
 
 /// How long a file is left alone after it was written, when nothing else is asked for: a program that
 /// saves twice costs one upload.
@@ -62,7 +66,7 @@ pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
     fn parent(&self, folder: Ino) -> Option<Ino>;
     /// The folder the account has at a place, as far as is known.
     fn taken(&self, place: &Place) -> Option<Ino>;
-    /// Whether somebody here still reads a file of the account.
+    /// Whether somebody here still reads a file of the account; see [`Outbox::let_go`].
     fn is_held(&self, url: &FileUrl) -> bool;
     /// The account has done something, and this is left to be told of it.
     fn told(&self, done: &Done, left: Option<&Entry>);
@@ -163,58 +167,16 @@ impl Outbox {
         lock(&self.shared.state).fresh()
     }
 
-    /// A new file; `record` is what [`Surroundings`] needs to find its content after a restart.
-    pub fn create(&self, ino: Ino, place: Place, version: Version, record: Vec<u8>) {
-        self.change(ino, true, |state| {
-            state.keep(version, record);
-            state.intents.create(ino, place, version);
-        });
-    }
-
-    /// A file holds something else. `known` is what the account has of it, should it never have been
-    /// changed here.
-    pub fn rewrite(&self, ino: Ino, known: Option<Remote>, version: Version, record: Vec<u8>) {
-        self.change(ino, true, |state| {
-            state.keep(version, record);
-            state.intents.rewrite(ino, known, version);
-        });
-    }
-
-    /// A file that was just handed over holds exactly what a file of the account does: the service copies
-    /// that, and only if it cannot is the file sent.
-    pub fn copy_of(&self, ino: Ino, original: FileUrl) {
-        self.change(ino, true, |state| {
-            state.intents.copy_of(ino, Some(original));
-        });
-    }
-
-    /// A new folder.
-    pub fn make_folder(&self, ino: Ino, place: Place) {
-        self.change(ino, false, |state| state.intents.make_folder(ino, place));
-    }
-
-    /// A file or folder is wanted elsewhere.
-    pub fn rename(&self, ino: Ino, is_folder: bool, known: Option<Remote>, to: Place) {
-        self.change(ino, false, |state| {
-            state.intents.rename(ino, is_folder, known, to);
-        });
-    }
-
-    /// A file or folder is to be gone; with `after`, not before that one has taken its place.
-    pub fn remove(&self, ino: Ino, is_folder: bool, known: Option<Remote>, after: Option<Ino>) {
-        self.change(ino, false, |state| {
-            state.intents.remove(ino, is_folder, known, after);
-        });
-    }
-
-    /// Tries again what was given up.
-    pub fn retry(&self, ino: Ino) {
-        self.change(ino, false, |state| state.intents.retry(ino));
-    }
-
-    /// Gives up what was not told yet of a file or folder.
-    pub fn give_up(&self, ino: Ino) {
-        self.change(ino, false, |state| state.intents.give_up(ino));
+    /// Makes changes that belong together: a crash leaves all of them or none, and nothing is told, and
+    /// nobody is told of anything, in between. `make` must not wait for anything.
+    pub fn with<T>(&self, make: impl FnOnce(&mut Telling<'_>) -> T) -> T {
+        let made = {
+            let mut state = lock(&self.shared.state);
+            make(&mut Telling::new(&mut state, self.shared.clock.now()))
+        };
+        self.shared.journal.changed();
+        self.shared.stir();
+        made
     }
 
     /// A program holds a file open for writing, or none does any more: meanwhile what is flushed waits
@@ -227,6 +189,11 @@ impl Outbox {
     /// Lets nothing wait any more for more of its kind: somebody waits for the end.
     pub fn hurry(&self) {
         lock(&self.shared.state).hurry(self.shared.clock.now());
+        self.shared.stir();
+    }
+
+    /// Somebody has stopped reading a file of the account that may have to go.
+    pub fn let_go(&self) {
         self.shared.stir();
     }
 
@@ -254,6 +221,7 @@ impl Outbox {
     }
 
     /// Waits until the account knows everything but what was given up; `false` when time was up first.
+    /// That it does is on disk after [`Outbox::written`]; if not, the next process looks for itself.
     pub async fn drained(&self, deadline: Deadline) -> bool {
         let mut steps = self.shared.steps.subscribe();
         let drained = async {
@@ -290,16 +258,6 @@ impl Outbox {
     pub fn stop(&self) {
         self.shared.stopping.send_replace(true);
         self.shared.journal.close();
-    }
-
-    fn change(&self, ino: Ino, is_content: bool, change: impl FnOnce(&mut State)) {
-        {
-            let mut state = lock(&self.shared.state);
-            change(&mut state);
-            state.settle(ino, is_content, self.shared.clock.now());
-        }
-        self.shared.journal.changed();
-        self.shared.stir();
     }
 }
 

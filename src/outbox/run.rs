@@ -8,9 +8,10 @@ use super::{Shared, change, look, upload};
 use crate::api::{ApiError, ErrorKind};
 use crate::tree::Ino;
 use crate::util::sync::lock;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 
 /// Uploads under way at once: enough to hide the wait for reports behind the next transfer; more would
 /// only share the line (14 have mostly worked for others, API reference 3).
@@ -133,13 +134,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             _ = stopping.changed() => {}
             () = shared.stirred.notified() => {}
             () = shared.clock.sleep_until(wake) => {}
-            Some(ended) = under_way.tasks.join_next() => {
-                match ended {
-                    Ok((batch, landed)) => under_way.land(&shared, &batch, landed),
-                    // A bug or the end; what it concerned stays busy and is taken up after a restart.
-                    Err(error) => log::error!("a batch was broken off: {error}"),
-                }
-            }
+            Some(ended) = under_way.tasks.join_next_with_id() => under_way.land(&shared, ended),
         }
     }
 }
@@ -159,7 +154,8 @@ fn wait_for_unheard(shared: &Shared) {
 
 #[derive(Debug, Default)]
 struct UnderWay {
-    tasks: JoinSet<(Batch, Landed)>,
+    tasks: JoinSet<Landed>,
+    batches: HashMap<Id, Batch>,
     uploads: usize,
     changes: usize,
 }
@@ -172,8 +168,21 @@ impl UnderWay {
         }
     }
 
-    fn land(&mut self, shared: &Shared, batch: &Batch, landed: Landed) {
-        *self.slot(batch).0 -= 1;
+    fn land(&mut self, shared: &Shared, ended: Result<(Id, Landed), JoinError>) {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some(batch) = self.batches.remove(&id) else {
+            return;
+        };
+        *self.slot(&batch).0 -= 1;
+        let landed = match ended {
+            Ok((_, landed)) => landed,
+            Err(error) => {
+                log::error!("telling {batch:?} ended with a bug, please report it: {error}");
+                let mut landed = Landed::default();
+                landed.again(&batch.inos(), APPEARS);
+                landed
+            }
+        };
         let now = shared.clock.now();
         {
             let mut state = lock(&shared.state);
@@ -215,13 +224,10 @@ fn start_batches(shared: &Arc<Shared>, under_way: &mut UnderWay) {
         state.start(&batch, shared.clock.unix(), &*shared.around);
         let shared = Arc::clone(shared);
         let runtime = shared.runtime.clone();
-        under_way.tasks.spawn_on(
-            async move {
-                let landed = Box::pin(tell(&shared, &batch)).await;
-                (batch, landed)
-            },
-            &runtime,
-        );
+        let told = batch.clone();
+        let task = async move { Box::pin(tell(&shared, &told)).await };
+        let handle = under_way.tasks.spawn_on(task, &runtime);
+        under_way.batches.insert(handle.id(), batch);
     }
 }
 

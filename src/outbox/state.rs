@@ -342,6 +342,7 @@ impl State {
             Done::Removed { url, .. } => {
                 self.removed.retain(|_, at| *at > now);
                 self.removed.insert(url.id(), now.after(LAG));
+                self.unwritten.gone.push(url.id());
             }
             Done::Placed { url, .. } => {
                 let moved = url.as_ref().map(|url| (url.id(), ino));
@@ -394,6 +395,7 @@ impl State {
         commit.contents.retain(|(_, record)| record.is_some());
         commit.contents.append(&mut self.unwritten.contents);
         commit.files.append(&mut self.unwritten.files);
+        commit.gone.append(&mut self.unwritten.gone);
         commit.folders.append(&mut self.unwritten.folders);
         commit.next = self.unwritten.next.or(commit.next);
         commit.pending.clear();

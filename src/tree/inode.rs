@@ -8,7 +8,7 @@
 //! | 1 | the root of the mount, whichever folder it shows |
 //! | folder id + 2, below 2^62 | a folder |
 //! | 2^62 + (file id read as base 36) mod (2^61 - 1) | a file |
-//! | 2^62 + 2^61 and above, below 2^63 | free, for what has no id yet |
+//! | 2^62 + 2^61 and above, below 2^63 | what was made here, and keeps it when it gets an id |
 //!
 //! All are below 2^63, because they serve as directory offsets, which are signed. Should two files
 //! have one number (one chance in 2^61 per pair), the later takes the next free one; the table
@@ -35,6 +35,12 @@ const FILE_NUMBERS: u64 = (1 << 61) - 1;
 
 /// The table of held inodes gives memory back when it is this many times too large.
 const SPARE: usize = 8;
+
+/// First number of what was made here.
+const OWN: u64 = FILES + (1 << 61);
+
+/// How many numbers there are for that.
+const OWN_NUMBERS: u64 = 1 << 61;
 
 /// Distance of a folder's number to its id: 0 is no inode and 1 is the root of the mount.
 const FOLDER_OFFSET: u64 = 2;
@@ -65,7 +71,15 @@ impl Ino {
                 (number < FILES).then(|| Self::new(number)).flatten()
             }
             NodeKey::File(id) => Self::new(FILES + base_36(id)),
+            NodeKey::Own(ino) => Some(ino),
         }
+    }
+
+    /// The `number`th of what is made here.
+    pub fn own(number: u64) -> Option<Self> {
+        (number < OWN_NUMBERS)
+            .then(|| Self::new(OWN + number))
+            .flatten()
     }
 
     /// Whether it is in the range of files.
@@ -126,6 +140,9 @@ struct Maps {
     given_away: HashMap<Ino, FileId>,
     /// Those of them that are not kept yet.
     unkept: Vec<(FileId, Ino)>,
+    /// The numbers of folders that were made here, and whose they are.
+    made: HashMap<FolderId, Ino>,
+    made_as: HashMap<Ino, FolderId>,
 }
 
 /// An inode the kernel holds; in 16 bytes, since it may hold a million.
@@ -176,6 +193,8 @@ impl InodeTable {
                 given_away: displaced.iter().map(|(file, ino)| (*ino, *file)).collect(),
                 displaced: displaced.into_iter().collect(),
                 unkept: Vec::new(),
+                made: HashMap::new(),
+                made_as: HashMap::new(),
             }),
         }
     }
@@ -183,6 +202,11 @@ impl InodeTable {
     /// The number of `key`: its own, or another when its own is in use by something the kernel holds
     /// or by `taken`. `None` for a folder id no account can have.
     pub(super) fn number(&self, key: NodeKey, taken: impl Fn(Ino) -> bool) -> Option<Ino> {
+        if let NodeKey::Folder(folder) = key
+            && let Some(ino) = self.made(folder)
+        {
+            return Some(ino);
+        }
         let own = Ino::of(key)?;
         {
             let maps = read(&self.maps);
@@ -208,6 +232,45 @@ impl InodeTable {
             return Vec::new();
         }
         std::mem::take(&mut write(&self.maps).unkept)
+    }
+
+    /// The number of a folder that was made here.
+    pub(super) fn made(&self, folder: FolderId) -> Option<Ino> {
+        read(&self.maps).made.get(&folder).copied()
+    }
+
+    /// The folder made here that bears a number.
+    pub(super) fn made_as(&self, ino: Ino) -> Option<FolderId> {
+        read(&self.maps).made_as.get(&ino).copied()
+    }
+
+    /// A folder made here has an id from now on.
+    pub(super) fn make(&self, folder: FolderId, ino: Ino) {
+        let mut maps = write(&self.maps);
+        maps.made.insert(folder, ino);
+        maps.made_as.insert(ino, folder);
+    }
+
+    /// A file has a new id and keeps its number.
+    pub(super) fn rename_file(&self, file: FileId, ino: Ino) {
+        let mut maps = write(&self.maps);
+        maps.displaced.insert(file, ino);
+        maps.given_away.insert(ino, file);
+    }
+
+    /// What is held under the number of `node` is that node from now on, whatever it was.
+    pub(super) fn exchange(&self, node: &Arc<Node>) {
+        if let Some(held) = write(&self.maps).held.get_mut(&node.ino) {
+            held.node = Arc::clone(node);
+            held.set_gone(false);
+        }
+    }
+
+    /// What is held under a number is gone.
+    pub(super) fn lose(&self, ino: Ino) {
+        if let Some(held) = write(&self.maps).held.get_mut(&ino) {
+            held.set_gone(true);
+        }
     }
 
     /// Counts one lookup of `node` that the kernel is about to be told of, and returns the node to tell:

@@ -41,6 +41,7 @@ impl Tree {
             (line, folders.numbering(folder))
         };
         let (said, is_complete, kept) = kept_of(answer, old.as_deref());
+        let said = self.without_elsewhere(said, ino);
         if !is_complete {
             log::warn!("folder {folder} holds more than the service shows; a part is known");
         }
@@ -73,6 +74,7 @@ impl Tree {
             }
         }
         self.tell(ino, &listing, changes.as_deref(), &noted);
+        self.confirm(&listing);
         self.inner.crawl.discover(noted.unlisted);
         listing
     }
@@ -112,6 +114,8 @@ impl Tree {
                     let parent = folders.get(id).and_then(|state| state.parent);
                     parent.is_some_and(|parent| parent != here)
                 }
+                // Not in a listing of the account.
+                NodeKey::Own(_) => false,
                 NodeKey::File(_) => places
                     .of(node.ino)
                     .filter(|other| *other != here)
@@ -277,7 +281,7 @@ impl Tree {
                     }
                     with_change(node, state.changed)
                 }
-                NodeKey::File(_) => Arc::clone(node),
+                NodeKey::File(_) | NodeKey::Own(_) => Arc::clone(node),
             })
             .collect();
         let state = folders.state(folder);

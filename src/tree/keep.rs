@@ -70,7 +70,7 @@ impl Tree {
         let shown = listing.entries().iter().map(|node| node.key());
         let concerned = shown.chain(removed).filter_map(|key| match key {
             NodeKey::Folder(folder) => Some(folder),
-            NodeKey::File(_) => None,
+            NodeKey::File(_) | NodeKey::Own(_) => None,
         });
         let mut listings = vec![Arc::clone(listing)];
         listings.extend(shrunk.iter().cloned());

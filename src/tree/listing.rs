@@ -183,6 +183,27 @@ impl Listing {
         }
     }
 
+    /// The same with other entries.
+    pub(super) fn replaced(&self, mut entries: Vec<Arc<Node>>) -> Self {
+        entries.sort_unstable_by_key(|node| node.ino);
+        let entries: Box<[Arc<Node>]> = entries.into();
+        Self {
+            by_name: by_name(&entries),
+            entries,
+            ..*self
+        }
+    }
+
+    /// A folder that the account does not have yet: never asked for, kept or put into the cache.
+    pub(super) fn own(ino: Ino, entries: Vec<Arc<Node>>, now: Moment) -> Self {
+        Self::made(FolderId(u64::MAX), ino, now).replaced(entries)
+    }
+
+    /// A folder that was just made.
+    pub(super) fn made(folder: FolderId, ino: Ino, now: Moment) -> Self {
+        Self::of(folder, ino, std::iter::empty(), now)
+    }
+
     /// The entry with this inode number.
     pub(super) fn at(&self, ino: Ino) -> Option<&Arc<Node>> {
         let at = self.entries.binary_search_by_key(&ino, |node| node.ino);

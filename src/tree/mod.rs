@@ -17,12 +17,14 @@
 //!              │   └▶ numbering  duplicates                 (pure)
 //!              ├▶ inode     numbers, what the kernel holds
 //!              └▶ change    what the kernel must be told
+//!  ├▶ changes   what was changed here ─▶ own             (pure)
 //!  ├▶ crawl     lists what nobody asked for yet
 //!  └▶ refresh   keeps what is in use fresh
 //! space   statfs      root   the folder a mount shows      junk   names not worth a call
 //! ```
 mod cache;
 mod change;
+mod changes;
 mod crawl;
 mod error;
 mod fetch;
@@ -36,6 +38,7 @@ mod listing;
 mod names;
 mod node;
 mod numbering;
+mod own;
 mod places;
 mod refresh;
 mod renew;
@@ -52,7 +55,7 @@ pub use inode::{GENERATION, Ino};
 pub use large::LargeSnapshot;
 pub use listing::{EntryChange, Listing, diff};
 pub use names::{NAME_MAX, decode, encode};
-pub use node::{ContentType, File, Folder, Kind, Node, NodeKey};
+pub use node::{ContentType, File, Folder, Kind, Node, NodeKey, OwnFile};
 pub use renew::Renewed;
 pub use root::{RootError, RootFolder, resolve_root};
 pub use space::Space;
@@ -69,12 +72,13 @@ use crawl::Crawl;
 use folders::{Folders, Outcome};
 use inode::InodeTable;
 use large::LargeFolders;
+use own::Own;
 use places::Places;
 use refresh::InUse;
 use space::SpaceKeeper;
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -180,6 +184,8 @@ struct Inner {
     stopping: watch::Sender<bool>,
     changes: ChangeQueue,
     taker: Mutex<Option<Changes>>,
+    /// What was changed here. Nothing else is locked under it.
+    own: RwLock<Own>,
     space: Arc<SpaceKeeper>,
     /// Background listings that wait or run.
     refreshing: AtomicUsize,
@@ -261,6 +267,7 @@ impl Tree {
                 stopping: watch::Sender::new(false),
                 changes,
                 taker: Mutex::new(Some(taker)),
+                own: RwLock::default(),
                 space: SpaceKeeper::new(),
                 refreshing: AtomicUsize::new(0),
                 settings,
@@ -323,6 +330,9 @@ impl Tree {
         if name == "." {
             return self.locate(parent, caller);
         }
+        if let Some(listing) = self.unmade(parent).filter(|_| name != "..") {
+            return Cached::Hit(Ok(listing.get(name).cloned()));
+        }
         let folder = match self.folder_of(parent) {
             Ok(folder) => folder,
             Err(error) => return Cached::Hit(Err(error)),
@@ -348,8 +358,11 @@ impl Tree {
     /// [`TreeError::Timeout`] until it is known whole. Entries are to be shown through
     /// [`Tree::remember`].
     pub fn children(&self, folder: Ino, caller: Caller) -> Cached<Result<Arc<Listing>, TreeError>> {
+        if let Some(listing) = self.unmade(folder) {
+            return Cached::Hit(Ok(listing));
+        }
         match self.folder_of(folder) {
-            Ok(folder) => self.listing(folder, caller),
+            Ok(folder) => self.with_own(self.listing(folder, caller)),
             Err(error) => Cached::Hit(Err(error)),
         }
     }
@@ -357,7 +370,7 @@ impl Tree {
     /// Like [`Tree::children`], but asks the service first, as far as it allows: at most once in 30 s.
     pub fn refresh(&self, folder: Ino, caller: Caller) -> Cached<Result<Arc<Listing>, TreeError>> {
         match self.folder_of(folder) {
-            Ok(folder) => self.newest_listing(folder, caller),
+            Ok(folder) => self.with_own(self.newest_listing(folder, caller)),
             Err(error) => Cached::Hit(Err(error)),
         }
     }
@@ -466,8 +479,8 @@ impl Tree {
     /// The entry called `name` in a listing that is here.
     fn find(&self, outcome: Outcome, name: &OsStr) -> Result<Option<Arc<Node>>, TreeError> {
         let listing = outcome?;
-        match listing.get(name) {
-            Some(node) => Ok(Some(self.current(node))),
+        match self.look_up(&listing, name) {
+            Some(node) => Ok(Some(self.current(&node))),
             None if listing.is_complete() => Ok(None),
             None => Err(TreeError::Cut { listing }),
         }
@@ -490,7 +503,7 @@ impl Tree {
         if ino == Ino::ROOT {
             Some(self.inner.settings.root.id)
         } else {
-            ino.folder()
+            ino.folder().or_else(|| self.inner.inodes.made_as(ino))
         }
     }
 
@@ -508,7 +521,9 @@ impl Tree {
         if folder == self.inner.settings.root.id {
             Ino::ROOT
         } else {
-            Ino::of(NodeKey::Folder(folder)).unwrap_or(Ino::ROOT)
+            let made = self.inner.inodes.made(folder);
+            made.or_else(|| Ino::of(NodeKey::Folder(folder)))
+                .unwrap_or(Ino::ROOT)
         }
     }
 }

@@ -11,6 +11,8 @@ pub enum NodeKey {
     Folder(FolderId),
     /// A file: one content for ever.
     File(FileId),
+    /// A file with a content that the account does not have, by inode number.
+    Own(Ino),
 }
 
 /// A file or folder at its place.
@@ -33,6 +35,19 @@ pub enum Kind {
     Folder(Folder),
     /// A file.
     File(File),
+    /// A file with a content that the account does not have.
+    Own(OwnFile),
+}
+
+/// A file that is new or changed here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnFile {
+    /// Its inode number.
+    pub ino: Ino,
+    /// Bytes.
+    pub size: u64,
+    /// When it was changed last.
+    pub modified: UnixSeconds,
 }
 
 /// A folder's attributes.
@@ -90,6 +105,7 @@ impl Kind {
         match self {
             Self::Folder(folder) => NodeKey::Folder(folder.id),
             Self::File(file) => NodeKey::File(file.url.id()),
+            Self::Own(file) => NodeKey::Own(file.ino),
         }
     }
 }
@@ -109,7 +125,7 @@ impl Node {
     pub fn folder(&self) -> Option<&Folder> {
         match &self.kind {
             Kind::Folder(folder) => Some(folder),
-            Kind::File(_) => None,
+            Kind::File(_) | Kind::Own(_) => None,
         }
     }
 
@@ -117,13 +133,17 @@ impl Node {
     pub fn file(&self) -> Option<&File> {
         match &self.kind {
             Kind::File(file) => Some(file),
-            Kind::Folder(_) => None,
+            Kind::Folder(_) | Kind::Own(_) => None,
         }
     }
 
     /// Bytes; 0 for a folder.
     pub fn size(&self) -> u64 {
-        self.file().map_or(0, |file| file.size)
+        match &self.kind {
+            Kind::Folder(_) => 0,
+            Kind::File(file) => file.size,
+            Kind::Own(file) => file.size,
+        }
     }
 
     /// Its time of modification: a file's upload, a folder's last known change, else its creation.
@@ -131,6 +151,7 @@ impl Node {
         match &self.kind {
             Kind::Folder(folder) => folder.changed.or(folder.created),
             Kind::File(file) => file.uploaded,
+            Kind::Own(file) => Some(file.modified),
         }
     }
 
@@ -139,6 +160,7 @@ impl Node {
         match &self.kind {
             Kind::Folder(folder) => folder.created,
             Kind::File(file) => file.uploaded,
+            Kind::Own(file) => Some(file.modified),
         }
     }
 

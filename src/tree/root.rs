@@ -117,7 +117,9 @@ async fn step(
             above.push(parent.id);
             Ok(RootFolder { id, created, above })
         }
-        Some((NodeKey::File(_), _)) => Err(RootError::NotAFolder(walked.to_owned())),
+        Some((NodeKey::File(_) | NodeKey::Own(_), _)) => {
+            Err(RootError::NotAFolder(walked.to_owned()))
+        }
         None if listing.is_complete() => Err(RootError::Missing(walked.to_owned())),
         None => Err(RootError::Unseen(walked.to_owned())),
     }

@@ -80,14 +80,14 @@ impl Staging {
     }
 
     /// A file of an earlier life, which holds `ranges`. An error when it does not reach as far.
-    pub fn adopt(
-        &self,
-        number: u64,
-        ranges: impl IntoIterator<Item = Range<u64>>,
-    ) -> io::Result<Arc<Stage>> {
+    pub fn adopt(&self, number: u64, ranges: &[Range<u64>]) -> io::Result<Arc<Stage>> {
         let path = self.area.path(number, ENDING);
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        let written: RangeSet<u64> = ranges.into_iter().filter(|it| it.start < it.end).collect();
+        let written: RangeSet<u64> = ranges
+            .iter()
+            .filter(|it| it.start < it.end)
+            .cloned()
+            .collect();
         let reach = written.last().map_or(0, |last| last.end);
         if file.metadata()?.len() < reach {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -319,10 +319,10 @@ mod tests {
         drop((kept, other));
         assert_eq!((files(&dir), staging.used()), (1, 0));
         assert!(
-            staging.adopt(1, [10..15]).is_err(),
+            staging.adopt(1, &[0..2, 10..15]).is_err(),
             "it is shorter than that"
         );
-        let again = staging.adopt(1, [10..14]).unwrap();
+        let again = staging.adopt(1, &[10..12, 12..14]).unwrap();
         assert_eq!(staging.used(), 4);
         let mut bytes = [9; 8];
         again.read(&mut bytes, 8).unwrap();

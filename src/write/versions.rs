@@ -207,7 +207,7 @@ impl Versions {
                 None => self
                     .shared
                     .staging
-                    .adopt(number, ranges_in(&content, number))?,
+                    .adopt(number, &ranges_in(&content, number))?,
             };
             stages.insert(number, Arc::clone(&stage));
             own.insert(number, stage);

@@ -10,6 +10,7 @@ mod crawl;
 mod fairness;
 mod large;
 mod outbox;
+mod own;
 mod read;
 mod read_trouble;
 mod store;

@@ -142,6 +142,7 @@ fn id_of(node: &Node) -> String {
     match node.key() {
         NodeKey::Folder(id) => id.to_string(),
         NodeKey::File(id) => id.to_string(),
+        NodeKey::Own(ino) => ino.to_string(),
     }
 }
 

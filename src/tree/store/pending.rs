@@ -12,6 +12,8 @@ pub struct Commit {
     pub contents: Vec<(u64, Option<Vec<u8>>)>,
     /// Files that are in the account now, with the inode numbers they keep.
     pub files: Vec<(FileId, Ino)>,
+    /// Files that are gone from the account: no number is kept for them.
+    pub gone: Vec<FileId>,
     /// Folders that are in the account now, with the inode numbers they keep.
     pub folders: Vec<(FolderId, Ino)>,
     /// The next number that was never used.
@@ -24,6 +26,7 @@ impl Commit {
         self.pending.is_empty()
             && self.contents.is_empty()
             && self.files.is_empty()
+            && self.gone.is_empty()
             && self.folders.is_empty()
             && self.next.is_none()
     }

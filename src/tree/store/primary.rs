@@ -193,6 +193,9 @@ impl PrimaryStore {
             for (file, ino) in &commit.files {
                 table.insert(file.as_str(), &*displaced_record(*file, *ino))?;
             }
+            for file in &commit.gone {
+                table.remove(file.as_str())?;
+            }
             let mut table = to.open_table(MADE)?;
             for (folder, ino) in &commit.folders {
                 let record = ino.get().to_le_bytes();
@@ -401,6 +404,8 @@ fn numbering_record(folder: FolderId, numbering: &Numbering) -> Vec<u8> {
                 out.byte(KEY_FILE);
                 out.text(id.as_str().as_bytes());
             }
+            // Numbers are given to what the account has.
+            NodeKey::Own(_) => continue,
         }
         out.text(name.as_bytes());
         out.number(u64::from(number));

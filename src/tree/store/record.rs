@@ -11,7 +11,7 @@
 use crate::api::{FileId, FileUrl, FolderId, UnixSeconds, Whirlpool};
 use crate::tree::inode::Ino;
 use crate::tree::listing::Listing;
-use crate::tree::node::{ContentType, File, Folder, Kind};
+use crate::tree::node::{ContentType, File, Folder, Kind, Node};
 use crate::tree::root::RootFolder;
 use crate::util::codec::{Reader, Writer};
 use std::ffi::OsStr;
@@ -67,7 +67,12 @@ pub(in crate::tree) struct FolderRecord {
 
 /// The record of a listing asked for at `fetched`.
 pub(super) fn listing(listing: &Listing, fetched: Duration) -> Vec<u8> {
-    let entries = listing.entries();
+    // What the account does not have is no part of what it said.
+    let all = listing.entries().iter();
+    let entries: Vec<&Node> = all
+        .map(|node| &**node)
+        .filter(|node| !matches!(node.kind, Kind::Own(_)))
+        .collect();
     let mut out = Writer::with_room(entries.len() * ENTRY_BYTES + 32);
     out.number(millis(fetched));
     let mut marks = 0;
@@ -93,10 +98,11 @@ pub(super) fn listing(listing: &Listing, fetched: Duration) -> Vec<u8> {
         out.text(text.as_bytes());
     }
     out.number(entries.len() as u64);
-    for node in entries {
+    for node in &entries {
         match &node.kind {
             Kind::Folder(folder) => write_folder(&mut out, folder),
             Kind::File(file) => write_file(&mut out, file, &types),
+            Kind::Own(_) => continue,
         }
         out.text(node.name.as_bytes());
     }
@@ -279,7 +285,7 @@ pub(super) fn read_root(path: &str, record: &[u8]) -> Option<RootFolder> {
 pub(super) fn file_numbers(stored: &StoredListing) -> impl Iterator<Item = Ino> {
     stored.entries.iter().filter_map(|(_, kind)| match kind {
         Kind::File(file) => Ino::of(crate::tree::NodeKey::File(file.url.id())),
-        Kind::Folder(_) => None,
+        Kind::Folder(_) | Kind::Own(_) => None,
     })
 }
 

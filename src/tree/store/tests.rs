@@ -378,6 +378,62 @@ fn numbers_survive_everything_but_their_own_damage_which_is_set_aside() {
 }
 
 #[test]
+fn changes_that_are_to_be_told_survive_a_kill_and_damage_takes_only_its_own() {
+    let dir = folder();
+    let store = open(&dir).unwrap();
+    let (kept, gone) = (FileId::parse("cccccccccc"), FileId::parse("dddddddddd"));
+    let (kept, gone) = (kept.unwrap(), gone.unwrap());
+    let ino = Ino::new((1 << 62) + 5).unwrap();
+    let record = |text: &str| Some(text.as_bytes().to_vec());
+    let first = Commit {
+        pending: vec![
+            (5, record("harmed-entry")),
+            (6, record("b")),
+            (7, record("c")),
+        ],
+        contents: vec![(1, record("bytes")), (2, record("more"))],
+        files: vec![(kept, ino), (gone, ino)],
+        gone: Vec::new(),
+        folders: vec![(FolderId(9), ino)],
+        next: Some(8),
+    };
+    store.commit(&first).unwrap();
+    let second = Commit {
+        pending: vec![(7, None)],
+        contents: vec![(2, None)],
+        gone: vec![gone],
+        ..Commit::default()
+    };
+    store.commit(&second).unwrap();
+    // Gone without a word, as in a kill.
+    std::mem::forget(store);
+    let copy = folder();
+    let path = copy.path().join("primary.redb");
+    std::fs::copy(dir.path().join("primary.redb"), &path).unwrap();
+    let store = open(&copy).unwrap();
+    let pending = store.pending().unwrap();
+    let numbers: Vec<u64> = pending.pending.iter().map(|(number, _)| *number).collect();
+    assert_eq!(
+        (numbers, pending.contents, pending.next),
+        (vec![5, 6], vec![1], 8)
+    );
+    assert_eq!(pending.pending[0].1, b"harmed-entry");
+    assert_eq!(pending.folders, [(FolderId(9), ino)]);
+    assert_eq!(store.content(1).unwrap().as_deref(), Some(&b"bytes"[..]));
+    assert_eq!(store.content(2).unwrap(), None);
+    assert_eq!(store.primary().unwrap().displaced, [(kept, ino)]);
+    assert!(!store.is_damaged());
+    drop(store);
+
+    scratch(path, b"harmed-entry");
+    let store = open(&copy).unwrap();
+    let pending = store.pending().unwrap();
+    assert_eq!(pending.pending, [(6, b"b".to_vec())]);
+    assert_eq!((pending.contents.len(), pending.next), (1, 8));
+    assert!(store.is_damaged(), "set aside, not thrown away");
+}
+
+#[test]
 fn a_later_version_s_numbers_are_left_alone() {
     let dir = folder();
     let store = open(&dir).unwrap();

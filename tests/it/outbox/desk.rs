@@ -6,7 +6,7 @@ use fake_1fichier::{Builder, Fake};
 use fichierfs::api::scheduler::Fingerprint;
 use fichierfs::api::{Client, FileUrl, FolderId};
 use fichierfs::outbox::intent::{Done, Entry, Place, Remote, Thing, Version};
-use fichierfs::outbox::{Outbox, SETTLE, Surroundings};
+use fichierfs::outbox::{Outbox, SETTLE, Surroundings, Telling};
 use fichierfs::secret::ApiKey;
 use fichierfs::tree::{Ino, Store};
 use fichierfs::util::clock::Clock;
@@ -217,16 +217,18 @@ impl Desk {
             bytes: Some(bytes.to_vec()),
         };
         self.known.lock().unwrap().shown.insert(ino, shown);
-        self.outbox.create(ino, place, version, bytes.to_vec());
+        self.outbox
+            .with(|tell| tell.create(ino, place, version, bytes.to_vec()));
         ino
     }
 
     pub(super) fn write(&self, ino: Ino, bytes: &[u8]) {
-        let (remote, version) = (self.remote(ino), self.version(bytes));
+        let version = self.version(bytes);
         let mut known = self.known.lock().unwrap();
         known.shown.get_mut(&ino).unwrap().bytes = Some(bytes.to_vec());
         drop(known);
-        self.outbox.rewrite(ino, remote, version, bytes.to_vec());
+        self.outbox
+            .with(|tell| tell.rewrite(ino, || self.remote(ino), version, bytes.to_vec()));
     }
 
     pub(super) fn mkdir(&self, folder: Ino, name: &str) -> Ino {
@@ -237,32 +239,33 @@ impl Desk {
             bytes: None,
         };
         self.known.lock().unwrap().shown.insert(ino, shown);
-        self.outbox.make_folder(ino, place);
+        self.outbox.with(|tell| tell.make_folder(ino, place));
         ino
     }
 
     pub(super) fn rename(&self, ino: Ino, folder: Ino, name: &str) {
         let to = Self::place(folder, name);
-        if let Some(victim) = self.at(&to) {
-            let after = (!self.is_folder(ino)).then_some(ino);
-            self.remove_with(victim, after);
-        }
-        let remote = self.remote(ino);
-        let is_folder = self.is_folder(ino);
-        let mut known = self.known.lock().unwrap();
-        known.shown.get_mut(&ino).unwrap().place = to.clone();
-        drop(known);
-        self.outbox.rename(ino, is_folder, remote, to);
+        let victim = self.at(&to);
+        let after = (!self.is_folder(ino)).then_some(ino);
+        self.outbox.with(|tell| {
+            if let Some(victim) = victim {
+                self.remove_with(tell, victim, after);
+            }
+            let is_folder = self.is_folder(ino);
+            tell.rename(ino, is_folder, || self.remote(ino), to.clone());
+            let mut known = self.known.lock().unwrap();
+            known.shown.get_mut(&ino).unwrap().place = to;
+        });
     }
 
     pub(super) fn remove(&self, ino: Ino) {
-        self.remove_with(ino, None);
+        self.outbox.with(|tell| self.remove_with(tell, ino, None));
     }
 
-    fn remove_with(&self, ino: Ino, after: Option<Ino>) {
-        let (remote, is_folder) = (self.remote(ino), self.is_folder(ino));
+    fn remove_with(&self, tell: &mut Telling<'_>, ino: Ino, after: Option<Ino>) {
+        let is_folder = self.is_folder(ino);
+        tell.remove(ino, is_folder, || self.remote(ino), after);
         self.known.lock().unwrap().shown.remove(&ino);
-        self.outbox.remove(ino, is_folder, remote, after);
     }
 
     fn at(&self, place: &Place) -> Option<Ino> {

@@ -33,6 +33,35 @@ async fn a_tree_of_small_files_takes_one_upload_per_folder() {
     desk.done();
 }
 
+/// Twenty folders of fifty files: what it takes to send them, and to remove them again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_files_take_few_requests_to_send_and_to_remove() {
+    let desk = Desk::new();
+    let top = desk.mkdir(Ino::ROOT, "top");
+    let mut all = Vec::new();
+    for number in 0..20 {
+        let folder = desk.mkdir(top, &format!("folder {number}"));
+        for file in 0..50u8 {
+            all.push(desk.create(folder, &format!("{file}.jpg"), &vec![file + 1; 20_480]));
+        }
+        all.push(folder);
+    }
+    all.push(top);
+    desk.drain(SOON).await;
+    desk.assert_told();
+    let sent = desk.fake.log().len();
+    assert!(sent <= 90, "{sent} requests to send");
+    for ino in all {
+        desk.remove(ino);
+    }
+    desk.drain(SOON).await;
+    desk.assert_told();
+    let removed = desk.fake.log().len() - sent;
+    assert!(removed <= 75, "{removed} calls to remove");
+    println!("{sent} requests to send, {removed} to remove");
+    desk.done();
+}
+
 #[tokio::test]
 async fn what_was_removed_goes_in_few_calls() {
     let desk = Desk::new();
@@ -242,8 +271,10 @@ async fn what_is_refused_for_good_waits_for_a_person() {
     assert!(tries <= 3, "{tries} tries");
     assert!(desk.account().is_empty());
     desk.fake.faults().clear();
-    desk.outbox.give_up(other);
-    desk.outbox.retry(big);
+    desk.outbox.with(|tell| {
+        tell.give_up(other);
+        tell.retry(big);
+    });
     desk.drain(SOON).await;
     assert_eq!(desk.account().keys().collect::<Vec<_>>(), ["big"]);
     desk.done();

@@ -72,6 +72,7 @@ impl Life {
             memory: 16 * MIB,
             disk: None,
             connections: ReadSettings::CONNECTIONS,
+            streams_per_file: ReadSettings::STREAMS_PER_FILE,
         };
         let reader = Reader::new(client, clock, settings, Handle::current());
         let staging = Staging::open(&dir.path().join("staging"), 100 * MIB).unwrap();
@@ -149,8 +150,11 @@ impl Life {
             name: OsStr::new(name).into(),
         };
         match known {
-            None => outbox.create(ino, place, version, record),
-            Some(thing) => outbox.rewrite(ino, Some(Remote { thing, place }), version, record),
+            None => outbox.with(|tell| tell.create(ino, place, version, record)),
+            Some(thing) => {
+                let known = Remote { thing, place };
+                outbox.with(|tell| tell.rewrite(ino, || Some(known), version, record));
+            }
         }
     }
 
@@ -331,7 +335,7 @@ async fn a_whole_copy_is_one_call_and_no_traffic() {
         .clone();
     let outbox = life.outbox(&fake);
     life.submit(&outbox, 77, "film 2", &copy, None);
-    outbox.copy_of(Ino::new(77).unwrap(), unchanged);
+    outbox.with(|tell| tell.copy_of(Ino::new(77).unwrap(), unchanged));
     outbox.start();
     life.drain(&outbox).await;
     let stored = fake.account().files_at("film 2");

@@ -1,0 +1,167 @@
+//! What was changed here, shown at once: the way into [`Own`](super::own::Own), and what it means for the
+//! inodes the kernel holds.
+//!
+//! Promises: what was told here is what every look finds from then on, over restarts only if whoever
+//! tells writes it down; a number stays with its file or folder when that gets an id. Tells the account
+//! nothing.
+use super::Tree;
+use super::folders::Outcome;
+use super::inode::Ino;
+use super::listing::Listing;
+use super::names;
+use super::node::{Folder, Kind, Node, NodeKey};
+use crate::api::{FileId, FolderId, FolderListing};
+use crate::util::cached::Cached;
+use crate::util::sync::{lock, read, write};
+use std::ffi::OsStr;
+use std::sync::Arc;
+
+impl Tree {
+    /// A file or folder was made, changed or moved here: it is what `node` says, and where.
+    pub fn show(&self, node: Node) {
+        let node = Arc::new(node);
+        write(&self.inner.own).show(&node);
+        self.inner.inodes.exchange(&node);
+    }
+
+    /// A folder was made here; it has no id yet.
+    pub fn show_new_folder(&self, ino: Ino, parent: Ino, name: &OsStr) {
+        let now = i64::try_from(self.inner.clock.unix().as_secs()).unwrap_or(i64::MAX);
+        self.show(Node {
+            ino,
+            parent,
+            name: name.into(),
+            kind: Kind::Folder(Folder {
+                id: UNMADE,
+                created: Some(now),
+                changed: Some(now),
+                password: false,
+            }),
+        });
+    }
+
+    /// A file or folder was removed from a folder here.
+    pub fn unshow(&self, ino: Ino, folder: Ino) {
+        write(&self.inner.own).remove(ino, folder);
+        self.inner.inodes.lose(ino);
+    }
+
+    /// The account has been told all of a file or folder: listings are believed again when they are late
+    /// enough.
+    pub fn told(&self, ino: Ino) {
+        write(&self.inner.own).told(ino, self.inner.clock.now());
+    }
+
+    /// An id of a folder's is on its way out; `removed` when the account does not have it any more.
+    pub fn hide(&self, file: FileId, folder: Ino, removed: bool) {
+        let removed = removed.then(|| self.inner.clock.now());
+        write(&self.inner.own).hide(NodeKey::File(file), folder, removed);
+    }
+
+    /// A file has an id, or another one, and keeps its number.
+    pub fn stored(&self, ino: Ino, file: FileId) {
+        self.inner.inodes.rename_file(file, ino);
+    }
+
+    /// A folder made here has an id, and keeps its number. It is as empty as it was made, as far as the
+    /// account is concerned, so there is no need to ask.
+    pub fn made(&self, ino: Ino, folder: FolderId) {
+        self.inner.inodes.make(folder, ino);
+        let parent = {
+            let own = read(&self.inner.own);
+            own.get(ino).flatten().cloned()
+        };
+        let above = parent.as_ref().and_then(|node| self.id_of(node.parent));
+        {
+            let mut folders = lock(&self.inner.folders);
+            let state = folders.state(folder);
+            state.parent = above;
+            state.listed = true;
+        }
+        let listing = Listing::made(folder, ino, self.inner.clock.now());
+        self.inner.cache.insert(Arc::new(listing));
+        if let Some(node) = parent
+            && let Kind::Folder(known) = &node.kind
+        {
+            let known = Folder {
+                id: folder,
+                ..known.clone()
+            };
+            self.show(Node {
+                kind: Kind::Folder(known),
+                ..Node::clone(&node)
+            });
+        }
+    }
+
+    /// The listing of a folder that the account does not have yet.
+    pub(super) fn unmade(&self, folder: Ino) -> Option<Arc<Listing>> {
+        let own = read(&self.inner.own);
+        let node = own.get(folder)??;
+        if node.folder()?.id != UNMADE {
+            return None;
+        }
+        let entries = own.entries(folder).cloned().collect();
+        Some(Arc::new(Listing::own(
+            folder,
+            entries,
+            self.inner.clock.now(),
+        )))
+    }
+
+    /// A listing with what was changed here.
+    pub(super) fn with_own(&self, outcome: Cached<Outcome>) -> Cached<Outcome> {
+        match outcome {
+            Cached::Hit(outcome) => Cached::Hit(outcome.map(|listing| self.over(&listing))),
+            Cached::Wait(outcome) => {
+                let tree = self.clone();
+                Cached::wait(async move { outcome.await.map(|listing| tree.over(&listing)) })
+            }
+        }
+    }
+
+    fn over(&self, listing: &Arc<Listing>) -> Arc<Listing> {
+        let own = read(&self.inner.own);
+        if own.is_empty() {
+            return Arc::clone(listing);
+        }
+        own.over(listing)
+    }
+
+    /// The entry called `name` in a folder with this listing, as it is shown.
+    pub(super) fn look_up(&self, listing: &Arc<Listing>, name: &OsStr) -> Option<Arc<Node>> {
+        let own = read(&self.inner.own);
+        if own.is_empty() {
+            return listing.get(name).cloned();
+        }
+        own.look_up(listing, name)
+    }
+
+    /// An answer without what is shown elsewhere, or not at all any more.
+    pub(super) fn without_elsewhere(&self, mut said: FolderListing, folder: Ino) -> FolderListing {
+        let own = read(&self.inner.own);
+        if own.is_empty() {
+            return said;
+        }
+        let is_here = |key, name: &str| {
+            let ino = self.inner.inodes.number(key, |_| false);
+            let name = names::decode(name);
+            !ino.is_some_and(|ino| own.is_elsewhere(key, ino, folder, &name))
+        };
+        said.files
+            .retain(|file| is_here(NodeKey::File(file.url.id()), &file.name));
+        said.folders
+            .retain(|sub| is_here(NodeKey::Folder(sub.id), &sub.name));
+        said
+    }
+
+    /// A folder was listed: what that confirms need not be remembered.
+    pub(super) fn confirm(&self, listing: &Listing) {
+        if !read(&self.inner.own).is_empty() {
+            write(&self.inner.own).confirm(listing.ino(), listing.fetched());
+        }
+    }
+}
+
+/// The id of a folder that has none: no account's.
+const UNMADE: FolderId = FolderId(u64::MAX);

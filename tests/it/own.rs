@@ -1,0 +1,236 @@
+//! What was changed here, over what the account says.
+use crate::common::assert_well_behaved;
+use crate::tree::{Bench, names};
+use fake_1fichier::Fake;
+use fichierfs::api::{FileUrl, FolderId};
+use fichierfs::tree::{File, Ino, Kind, Node, NodeKey, OwnFile, TreeSettings};
+use std::ffi::OsStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+const FASTER: &str = "40";
+
+fn bench() -> Bench {
+    let fake = Fake::builder().clock(FASTER).start().unwrap();
+    let settings = TreeSettings {
+        dir_cache_time: Duration::from_secs(32),
+        ..TreeSettings::new()
+    };
+    Bench::with_settings(fake, FASTER, settings)
+}
+
+fn own(number: u64) -> Ino {
+    Ino::own(number).unwrap()
+}
+
+fn file(ino: Ino, parent: Ino, name: &str, size: u64) -> Node {
+    Node {
+        ino,
+        parent,
+        name: OsStr::new(name).into(),
+        kind: Kind::Own(OwnFile {
+            ino,
+            size,
+            modified: 1_700_000_000,
+        }),
+    }
+}
+
+/// The node of a file in the account.
+fn stored(ino: Ino, parent: Ino, name: &str, url: &str, size: u64) -> Node {
+    Node {
+        ino,
+        parent,
+        name: OsStr::new(name).into(),
+        kind: Kind::File(File {
+            url: FileUrl::parse(url).unwrap(),
+            size,
+            uploaded: None,
+            whirlpool: None,
+            content_type: None,
+            password: false,
+            access_list: false,
+        }),
+    }
+}
+
+fn key(url: &str) -> NodeKey {
+    NodeKey::File(FileUrl::parse(url).unwrap().id())
+}
+
+/// Looks at the root until it was listed after what is shown now was told.
+async fn believed(bench: &Bench) {
+    bench.clock.sleep(Duration::from_secs(125)).await;
+    let old = bench.children(Ino::ROOT).await.unwrap().fetched();
+    for _ in 0..300 {
+        if bench.children(Ino::ROOT).await.unwrap().fetched() > old {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never listed again");
+}
+
+#[tokio::test]
+async fn a_file_made_here_keeps_its_number_from_the_first_byte_to_the_account_s_listing() {
+    let bench = bench();
+    bench.fake.account().add_bytes(0, "theirs", b"x".to_vec());
+    assert_eq!(bench.names(Ino::ROOT).await, ["theirs"]);
+    let ino = own(1);
+    bench.tree.show(file(ino, Ino::ROOT, "mine", 0));
+    assert_eq!(bench.names(Ino::ROOT).await, ["mine", "theirs"]);
+    let held = bench.walk("mine").await;
+    assert_eq!((held.ino, held.size()), (ino, 0));
+    bench.tree.show(file(ino, Ino::ROOT, "mine", 7));
+    assert_eq!(bench.tree.node(ino).unwrap().size(), 7);
+    // Uploaded: another id, the same number.
+    let url = bench
+        .fake
+        .account()
+        .add_bytes(0, "mine", b"content".to_vec());
+    let id = FileUrl::parse(&url).unwrap().id();
+    bench.tree.stored(ino, id);
+    bench.tree.show(stored(ino, Ino::ROOT, "mine", &url, 7));
+    bench.tree.told(ino);
+    believed(&bench).await;
+    let listed = bench.find(Ino::ROOT, "mine").await.unwrap().unwrap();
+    assert_eq!((listed.ino, listed.key()), (ino, key(&url)));
+    assert!(
+        listed.file().unwrap().whirlpool.is_some(),
+        "as the account says"
+    );
+    assert_eq!(bench.tree.remember(&listed).ino, ino);
+    assert_eq!(bench.names(Ino::ROOT).await, ["mine", "theirs"]);
+    assert_well_behaved(&bench.fake);
+}
+
+#[tokio::test]
+async fn what_was_removed_moved_or_replaced_here_does_not_come_back_with_a_late_listing() {
+    let bench = bench();
+    let account = bench.fake.account();
+    let (gone, moved) = (
+        account.add_bytes(0, "gone", b"1".to_vec()),
+        account.add_bytes(0, "moved", b"2".to_vec()),
+    );
+    let replaced = account.add_bytes(0, "replaced", b"3".to_vec());
+    let folder = account.mkdir(0, "folder");
+    let (gone, moved) = (
+        bench.walk("gone").await,
+        (bench.walk("moved").await, moved, gone),
+    );
+    let (moved, moved_url, gone_url) = moved;
+    let folder_ino = bench.walk("folder").await.ino;
+    let target = bench.walk("replaced").await.ino;
+    bench.tree.unshow(gone.ino, Ino::ROOT);
+    bench
+        .tree
+        .show(stored(moved.ino, folder_ino, "elsewhere", &moved_url, 1));
+    // Rewritten: the new content has an id, the old one is on its way out.
+    let newer = account.add_bytes(0, "replaced", b"33".to_vec());
+    bench
+        .tree
+        .stored(target, FileUrl::parse(&newer).unwrap().id());
+    bench
+        .tree
+        .show(stored(target, Ino::ROOT, "replaced", &newer, 2));
+    let old = FileUrl::parse(&replaced).unwrap().id();
+    bench.tree.hide(old, Ino::ROOT, false);
+    assert!(bench.tree.is_gone(gone.ino));
+    for _ in 0..2 {
+        assert_eq!(bench.names(Ino::ROOT).await, ["folder", "replaced"]);
+        assert_eq!(bench.names(folder_ino).await, ["elsewhere"]);
+        assert!(bench.find(Ino::ROOT, "gone").await.unwrap().is_none());
+        assert_eq!(bench.walk("folder/elsewhere").await.ino, moved.ino);
+        // Listed again, before the account was told.
+        bench.clock.sleep(Duration::from_secs(35)).await;
+        let _ = bench
+            .tree
+            .refresh(Ino::ROOT, bench.caller(100))
+            .ready()
+            .await
+            .unwrap();
+    }
+    for url in [&gone_url, &replaced] {
+        account.remove(url);
+    }
+    account.move_to(&moved_url, folder);
+    account.rename(&moved_url, "elsewhere");
+    for ino in [gone.ino, moved.ino, target] {
+        bench.tree.told(ino);
+    }
+    bench.tree.hide(old, Ino::ROOT, true);
+    believed(&bench).await;
+    assert_eq!(bench.names(Ino::ROOT).await, ["folder", "replaced"]);
+    assert_eq!(
+        bench
+            .find(Ino::ROOT, "replaced")
+            .await
+            .unwrap()
+            .unwrap()
+            .ino,
+        target
+    );
+    assert_well_behaved(&bench.fake);
+}
+
+#[tokio::test]
+async fn a_folder_made_here_can_be_used_at_once_and_keeps_its_number() {
+    let bench = bench();
+    assert!(bench.names(Ino::ROOT).await.is_empty());
+    let calls = bench.fake.log().len();
+    let (folder, below) = (own(1), own(2));
+    bench
+        .tree
+        .show_new_folder(folder, Ino::ROOT, OsStr::new("folder"));
+    bench
+        .tree
+        .show_new_folder(below, folder, OsStr::new("below"));
+    bench.tree.show(file(own(3), below, "file", 5));
+    assert_eq!(bench.walk("folder/below/file").await.ino, own(3));
+    assert!(bench.find(below, "other").await.unwrap().is_none());
+    assert_eq!(bench.names(folder).await, ["below"]);
+    let id = bench.fake.account().mkdir(0, "folder");
+    bench.tree.made(folder, FolderId(id));
+    assert_eq!(bench.walk("folder/below/file").await.ino, own(3));
+    assert_eq!(
+        bench.fake.log().len(),
+        calls,
+        "a folder made here need not be listed"
+    );
+    let below_id = bench.fake.account().mkdir(id, "below");
+    bench.tree.made(below, FolderId(below_id));
+    for ino in [folder, below] {
+        bench.tree.told(ino);
+    }
+    believed(&bench).await;
+    let listed = bench.find(Ino::ROOT, "folder").await.unwrap().unwrap();
+    assert_eq!(
+        (listed.ino, listed.key()),
+        (folder, NodeKey::Folder(FolderId(id)))
+    );
+    assert_eq!(
+        bench.find(folder, "..").await.unwrap().unwrap().ino,
+        Ino::ROOT
+    );
+    assert_eq!(bench.walk("folder/below/file").await.ino, own(3));
+    assert_well_behaved(&bench.fake);
+}
+
+#[tokio::test]
+async fn what_others_put_under_a_name_taken_here_gets_a_number() {
+    let bench = bench();
+    bench.tree.show(file(own(1), Ino::ROOT, "a.txt", 5));
+    bench
+        .fake
+        .account()
+        .add_bytes(0, "a.txt", b"theirs".to_vec());
+    let listing = bench.children(Ino::ROOT).await.unwrap();
+    assert_eq!(names(&listing), ["a (2).txt", "a.txt"]);
+    let theirs: Arc<Node> = bench.find(Ino::ROOT, "a (2).txt").await.unwrap().unwrap();
+    assert_eq!(theirs.size(), 6);
+    assert_eq!(
+        bench.find(Ino::ROOT, "a.txt").await.unwrap().unwrap().ino,
+        own(1)
+    );
+    assert_well_behaved(&bench.fake);
+}
