@@ -184,7 +184,7 @@ struct Inner {
     stopping: watch::Sender<bool>,
     changes: ChangeQueue,
     taker: Mutex<Option<Changes>>,
-    /// What was changed here. Nothing else is locked under it.
+    /// What was changed here. Only the inodes are ever locked under it.
     own: RwLock<Own>,
     space: Arc<SpaceKeeper>,
     /// Background listings that wait or run.
