@@ -429,9 +429,11 @@ impl State {
         true
     }
 
-    /// Shortens what is on its way for certain owners alone to `finish` bytes, as far as nobody
-    /// waits for more.
+    /// Shortens what is on its way for certain owners alone to `finish` bytes in all, as far as
+    /// nobody waits for more.
     fn curb(&mut self, finish: u64, whose: impl Fn(Option<u64>) -> bool) {
+        let count = self.streams.iter().filter(|it| whose(it.owner)).count();
+        let finish = finish / count.max(1) as u64;
         for stream in self.streams.iter_mut().filter(|it| whose(it.owner)) {
             let waited = self.waiters.iter().filter(|it| stream.serves(it));
             let waited = waited.map(|it| it.hole.end).max().unwrap_or(0);
