@@ -195,10 +195,11 @@ impl File {
         sources: Sources,
     ) -> Need {
         let mut state = lock(&self.state);
-        let missing = |from| self.store.memory.first_missing(self.id, from..range.end);
-        let mut hole = missing(range.start);
+        let missing = || self.store.memory.first_missing(self.id, range.clone());
+        let mut hole = missing();
+        // From the start again: where memory is scarce, what is shown pushes out something else.
         while hole < range.end && self.show(&mut state, hole) {
-            hole = missing(hole);
+            hole = missing();
         }
         if hole >= range.end {
             return Need::Present;
