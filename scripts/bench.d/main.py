@@ -9,6 +9,7 @@ import time
 import library
 import listing
 import load
+import priority
 import reading
 import report
 from measure import Run
@@ -30,6 +31,7 @@ ROWS = {
     "crowd": load.crowd,
     "hostile": load.hostile,
     "stalled": load.stalled,
+    "priority": priority.priority,
 }
 
 

@@ -171,12 +171,18 @@ impl Client {
                 return Err(before.unwrap_or(error));
             }
             let wait = match error.kind {
-                ErrorKind::Flood if error.reached == Reached::NotSent => return Err(error),
+                ErrorKind::Flood | ErrorKind::Maintenance | ErrorKind::Server
+                    if error.reached == Reached::NotSent =>
+                {
+                    return Err(error);
+                }
                 // The scheduler knows when; asking it again waits, or fails with the time to wait.
                 ErrorKind::Flood => Duration::ZERO,
                 ErrorKind::Server | ErrorKind::Network | ErrorKind::Timeout => backoff
                     .next_wait()
                     .max(error.retry_after.unwrap_or_default()),
+                // Whether the page is to be believed is the scheduler's to say.
+                ErrorKind::Maintenance => backoff.next_wait(),
                 ErrorKind::Malformed => {
                     malformed += 1;
                     if malformed >= MALFORMED_TRIES {
@@ -320,8 +326,9 @@ pub(super) fn verdict<T>(outcome: &Result<T, ApiError>) -> Verdict {
         ErrorKind::IpBanned => Verdict::Banned,
         ErrorKind::OwnerLocked => Verdict::OwnerLocked,
         ErrorKind::Maintenance => Verdict::Maintenance,
-        // Answers all the same, if none that says what became of the call.
-        ErrorKind::Server | ErrorKind::Malformed => Verdict::Answered,
+        ErrorKind::Server => Verdict::Failed,
+        // An answer all the same, if none that says what became of the call.
+        ErrorKind::Malformed => Verdict::Answered,
         _ => match error.reached {
             Reached::Answered => Verdict::Answered,
             Reached::Unknown => Verdict::Lost,

@@ -6,9 +6,9 @@
 //! wait are told. Knows nothing of handles or windows.
 use super::error::ReadError;
 use super::file::{Fetch, File};
-use super::token::Link;
+use super::token::{CALL_LIMIT, Link};
 use super::{Shared, counters::Counters};
-use crate::api::{ApiError, ErrorKind, Requester};
+use crate::api::{ApiError, ErrorKind, Reached, Requester};
 use crate::util::deadline::Deadline;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,7 +93,14 @@ async fn pump(
         };
         // Others may use the connection while this one waits for a link.
         permit = permit.filter(|_| file.token.is_live());
-        let link = file.token.link(requester).await?;
+        let link = match file.token.link(requester).await {
+            Ok(link) => link,
+            Err(failure) => {
+                let pause = tries.after_no_link(&failure).ok_or(failure)?;
+                shared.clock.sleep(pause).await;
+                continue;
+            }
+        };
         let connection = match permit.take() {
             Some(permit) => permit,
             None => match shared.connection(wanted).await {
@@ -183,9 +190,7 @@ impl Tries {
     /// deadlines of their own, so a failure that may pass is tried for as long as anyone waits.
     fn after(&mut self, failure: &ApiError, withdraw: impl FnOnce()) -> Option<Duration> {
         use ErrorKind as K;
-        self.failures += 1;
-        let doubling = FIRST_PAUSE.saturating_mul(1 << self.failures.min(8)) / 2;
-        let pause = doubling.min(LONGEST_PAUSE);
+        let pause = self.pause();
         let is_bad_link = matches!(failure.kind, K::LinkExpired | K::NotFound | K::NotAllowed);
         // Another link mostly names another node.
         if is_bad_link || self.failures.is_multiple_of(SAME_NODE) {
@@ -205,9 +210,35 @@ impl Tries {
                 Some(asked.clamp(BUSY_PAUSE, LONGEST_SILENCE))
             }
             // What the account's calls must wait for, other nodes need not.
-            K::TooManyConnections | K::Maintenance => Some(BUSY_PAUSE),
+            K::Maintenance if self.failures > 1 => Some(BUSY_PAUSE),
+            K::TooManyConnections => Some(BUSY_PAUSE),
             _ => failure.is_temporary().then_some(pause),
         }
+    }
+
+    /// How long to wait before a link is asked for again; `None` when that is useless. The call was
+    /// shared, so its deadline was that of whoever came first: those who came later have time left.
+    fn after_no_link(&mut self, failure: &ApiError) -> Option<Duration> {
+        use ErrorKind as K;
+        let pause = self.pause();
+        let was_sent = failure.reached != Reached::NotSent;
+        let may_pass = match failure.kind {
+            K::Timeout | K::Network | K::Malformed => true,
+            K::Server | K::Maintenance if was_sent => true,
+            // No call is made for a while; for longer than a link may take, nobody has to wait.
+            K::Flood | K::Server | K::Maintenance => {
+                !was_sent && failure.retry_after.is_some_and(|span| span < CALL_LIMIT)
+            }
+            _ => false,
+        };
+        may_pass.then_some(pause)
+    }
+
+    /// Counts a failure; the pause after it.
+    fn pause(&mut self) -> Duration {
+        self.failures += 1;
+        let doubling = FIRST_PAUSE.saturating_mul(1 << self.failures.min(8)) / 2;
+        doubling.min(LONGEST_PAUSE)
     }
 }
 
@@ -230,7 +261,6 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Reached;
 
     fn error(kind: ErrorKind) -> ApiError {
         ApiError::new(kind, "download", Reached::Answered, "")
@@ -267,6 +297,30 @@ mod tests {
             Tries::default().after(&error(ErrorKind::NetworkRefused), || ()),
             None
         );
+    }
+
+    #[test]
+    fn a_link_that_did_not_come_is_asked_for_again_unless_no_call_can_be_made() {
+        let outcome = |kind, reached, silence| {
+            let mut failure = ApiError::new(kind, "download/get_token", reached, "");
+            failure.retry_after = Some(silence);
+            Tries::default().after_no_link(&failure).is_some()
+        };
+        for kind in [ErrorKind::Timeout, ErrorKind::Network, ErrorKind::Server] {
+            assert!(outcome(kind, Reached::Unknown, 2 * CALL_LIMIT), "{kind:?}");
+        }
+        // The queue was long: whoever waits longer gets his turn.
+        assert!(outcome(ErrorKind::Timeout, Reached::NotSent, CALL_LIMIT));
+        for kind in [ErrorKind::Flood, ErrorKind::Server, ErrorKind::Maintenance] {
+            assert!(outcome(kind, Reached::NotSent, CALL_LIMIT / 2), "{kind:?}");
+            assert!(!outcome(kind, Reached::NotSent, CALL_LIMIT), "{kind:?}");
+        }
+        for kind in [ErrorKind::NotFound, ErrorKind::TooManyLocations] {
+            assert!(
+                !outcome(kind, Reached::Answered, CALL_LIMIT / 2),
+                "{kind:?}"
+            );
+        }
     }
 
     #[test]

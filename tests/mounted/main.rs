@@ -14,5 +14,6 @@ mod reading;
 mod refusals;
 mod restart;
 mod secrets;
+mod silence;
 mod storms;
 mod trouble;
