@@ -220,7 +220,7 @@ impl Filesystem for Fs {
             let answers = self.answers();
             let found = self.tree.lookup(folder, name, self.caller(request));
             self.when_ready(request, found, move |found| {
-                answers.entry(folder, found, reply)
+                answers.entry(folder, found, reply);
             });
         });
     }
