@@ -18,6 +18,7 @@ from processes import end_on_signals, target, work_folder
 ROWS = {
     "open": reading.opening,
     "seek": reading.seeking,
+    "leave": reading.leaving,
     "sequential": reading.sequential,
     "cached": reading.cached,
     "probe": library.probing,

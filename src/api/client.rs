@@ -14,8 +14,8 @@ use crate::secret::ApiKey;
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
 use crate::util::retry::Backoff;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{RequestBuilder, Response};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::Arc;
@@ -286,7 +286,7 @@ pub(super) struct AnswerHead {
 
 impl AnswerHead {
     #[cfg(test)]
-    pub(super) fn new(status: u16) -> Self {
+    pub(super) fn bare(status: u16) -> Self {
         Self {
             status,
             content_type: String::new(),
@@ -295,9 +295,12 @@ impl AnswerHead {
     }
 
     pub(super) fn of(response: &Response) -> Self {
-        let headers = response.headers();
+        Self::new(response.status(), response.headers())
+    }
+
+    pub(super) fn new(status: StatusCode, headers: &HeaderMap) -> Self {
         Self {
-            status: response.status().as_u16(),
+            status: status.as_u16(),
             content_type: header_text(headers.get(CONTENT_TYPE)),
             retry_after: classify::retry_after(&header_text(headers.get(RETRY_AFTER))),
         }

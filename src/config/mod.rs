@@ -204,6 +204,8 @@ pub struct Mount {
     pub crawl: bool,
     /// How long a read may take.
     pub read_timeout: Duration,
+    /// Connections one file is read over at most.
+    pub streams_per_file: usize,
     /// Whether downloads may spend CDN credits.
     pub cdn: bool,
 }
@@ -269,6 +271,9 @@ impl Mount {
             dir_cache_time,
             crawl: !options.no_crawl.unwrap_or(false),
             read_timeout,
+            streams_per_file: options
+                .streams_per_file
+                .unwrap_or(options::DEFAULT_STREAMS_PER_FILE),
             cdn: options.cdn.unwrap_or(false),
             account,
         })

@@ -300,6 +300,7 @@ fn parts(
         memory: config.memory,
         disk: disk_cache(config, clock),
         connections: ReadSettings::CONNECTIONS,
+        streams_per_file: config.streams_per_file,
     };
     let reader = Reader::new(client.clone(), clock, reading, runtime.clone());
     Ok(Parts { tree, reader })

@@ -21,7 +21,11 @@ mod counters;
 mod disk;
 mod error;
 mod file;
+mod fill;
+mod lanes;
+mod line;
 mod load;
+mod pool;
 mod store;
 mod stream;
 mod token;
@@ -40,6 +44,7 @@ use bytes::Bytes;
 use connections::{Connection, Connections};
 use counters::Counters;
 use file::{Fetch, File, Need, Reading, Sources};
+use line::Line;
 use load::Load;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -49,11 +54,7 @@ use std::sync::{Arc, Mutex};
 use store::Store;
 use token::Token;
 use tokio::runtime;
-use window::{Access, Window};
-
-/// Streams of one file that may run at once for fetching ahead: one being read, one opening behind
-/// it, so that the set-up of a request is hidden.
-const AHEAD_STREAMS: usize = 2;
+use window::{Access, Bounds, Window};
 
 /// Files without a handle that are remembered for their link: a player closes and opens again, a
 /// scanner opens everything twice.
@@ -71,9 +72,14 @@ pub struct ReadSettings {
     pub disk: Option<DiskCache>,
     /// Download connections at most; the service allows 30 per account (API reference 3).
     pub connections: usize,
+    /// Connections one file is read over at most.
+    pub streams_per_file: usize,
 }
 
 impl ReadSettings {
+    /// Connections per file when nothing else is asked for.
+    pub const STREAMS_PER_FILE: usize = 4;
+
     /// Connections when nothing else is asked for: well below the service's 30, since the same
     /// account may be in use elsewhere.
     pub const CONNECTIONS: usize = 20;
@@ -92,8 +98,10 @@ struct Shared {
     runtime: runtime::Handle,
     store: Arc<Store>,
     connections: Arc<Connections>,
+    streams_per_file: usize,
     files: Mutex<HashMap<FileId, Arc<File>>>,
     load: Load,
+    line: Arc<Line>,
     counters: Counters,
     handles_issued: AtomicU64,
 }
@@ -155,8 +163,10 @@ impl Reader {
             runtime,
             store: Arc::new(Store::new(Blocks::new(settings.memory), settings.disk)),
             connections: Connections::new(settings.connections),
+            streams_per_file: settings.streams_per_file.max(1),
             files: Mutex::default(),
             load: Load::default(),
+            line: Arc::default(),
             counters: Counters::default(),
             handles_issued: AtomicU64::new(0),
         };
@@ -197,14 +207,18 @@ impl Reader {
             now,
         };
         Counters::add(&shared.counters.asked, range.end - range.start);
-        let largest = shared.window_limit(shared.load.note(&handle.load, now));
-        let access = lock(&handle.window).on_read(&range, largest);
-        file.note(&who, &access);
+        let limit = shared.window_limit(shared.load.note(&handle.load, now));
+        let bounds = Bounds {
+            largest: limit.min(window::largest(file.lanes())),
+            near: shared.line.near(),
+        };
+        let access = lock(&handle.window).on_read(&range, file.size, bounds);
+        file.on_read(&who, &access);
 
         if let Some(bytes) = shared.store.memory.get(file.id, range.clone()) {
             Counters::add(&shared.counters.hits, 1);
             if access.due {
-                shared.fetch_ahead(handle, range.end, &access, &who);
+                shared.fetch_ahead(handle, access, &who);
             }
             if !access.seek && file.handles() == 1 {
                 shared
@@ -218,16 +232,14 @@ impl Reader {
         // The first stream is started here and not in the future: the caller may take a moment.
         let need = shared.need(file, &range, access.edge, &who, Sources::All);
         if access.due {
-            shared.fetch_ahead(handle, range.end, &access, &who);
+            shared.fetch_ahead(handle, access, &who);
         }
         let (shared, file) = (Arc::clone(shared), Arc::clone(file));
         Cached::wait(async move {
             let waited = shared.wait(&file, range, access.edge, who, need);
-            terms
-                .deadline
-                .run(waited)
-                .await
-                .unwrap_or(Err(ReadError::Timeout))
+            let answer = terms.deadline.run(waited).await;
+            file.waited(shared.clock.now().since(now));
+            answer.unwrap_or(Err(ReadError::Timeout))
         })
     }
 
@@ -289,6 +301,8 @@ impl Shared {
                 size,
                 Arc::new(token),
                 Arc::clone(&self.store),
+                Arc::clone(&self.line),
+                self.streams_per_file,
             ))
         };
         let file = Arc::clone(files.entry(url.id()).or_insert_with(make));
@@ -363,16 +377,18 @@ impl Shared {
         }
     }
 
-    /// Fetches ahead of a reader, if a connection is to spare.
-    fn fetch_ahead(self: &Arc<Self>, handle: &Handle, from: u64, access: &Access, who: &Reading) {
-        let Some(permit) = self.connections.spare(who.requester) else {
-            return;
-        };
-        let (fetch, arranged) = handle.file.ahead(from, access, AHEAD_STREAMS, who);
-        if arranged {
-            lock(&handle.window).arranged(access);
-        }
-        if let Some(fetch) = fetch {
+    /// Fetches ahead of a reader, as far as connections are to spare.
+    fn fetch_ahead(self: &Arc<Self>, handle: &Handle, mut access: Access, who: &Reading) {
+        while access.from < access.look {
+            let Some(permit) = self.connections.spare(who.requester) else {
+                return;
+            };
+            let (fetch, until) = handle.file.ahead(&access, who);
+            lock(&handle.window).arranged(&access, until);
+            let Some(fetch) = fetch else {
+                return;
+            };
+            access.from = until;
             self.start(&handle.file, fetch, who.requester, Some(permit));
         }
     }

@@ -11,7 +11,6 @@ use super::token::{CALL_LIMIT, Link};
 use super::{Shared, counters::Counters};
 use crate::api::{ApiError, ErrorKind, Reached, Requester};
 use crate::util::deadline::Deadline;
-use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,19 +149,22 @@ async fn attempt(shared: &Shared, file: &File, fetch: Fetch, link: &Link) -> Res
     let Fetch { number, range } = fetch;
     Counters::add(&shared.counters.ranges, 1);
     let deadline = Deadline::within(shared.clock, OPEN_LIMIT);
+    let asked = shared.clock.now();
+    // The next seek leaves this one's connection behind.
+    shared.client.prepare_download(&link.link);
     let mut body = shared
         .client
         .download(&link.link, range, file.size, deadline)
         .await?;
     file.token.worked(link);
+    let began = shared.clock.now();
+    shared.line.began(began.since(asked));
+    let announced = body.left();
     while let Some(chunk) = body
         .next(Deadline::within(shared.clock, STALL_LIMIT))
         .await?
     {
         Counters::add(&shared.counters.fetched, chunk.len() as u64);
-        // However small, it holds the connection's whole buffer (400 KiB), and it may wait for long:
-        // in a block that fills slowly, in front of a slow disk.
-        let chunk = Bytes::copy_from_slice(&chunk);
         if file.arrived(number, &chunk).is_none() {
             break;
         }
@@ -170,6 +172,8 @@ async fn attempt(shared: &Shared, file: &File, fetch: Fetch, link: &Link) -> Res
             break;
         }
     }
+    let came = announced - body.left();
+    shared.line.brought(came, shared.clock.now().since(began));
     Ok(())
 }
 

@@ -30,6 +30,7 @@ impl Bench {
             memory: 128 * MIB,
             disk: None,
             connections: ReadSettings::CONNECTIONS,
+            streams_per_file: ReadSettings::STREAMS_PER_FILE,
         };
         let client = client(&fake, clock);
         let runtime = tokio::runtime::Handle::current();

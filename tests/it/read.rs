@@ -24,6 +24,7 @@ impl Bench {
             memory,
             disk: None,
             connections: ReadSettings::CONNECTIONS,
+            streams_per_file: ReadSettings::STREAMS_PER_FILE,
         };
         let runtime = tokio::runtime::Handle::current();
         let reader = Reader::new(client(&fake, clock), clock, settings, runtime);
