@@ -21,7 +21,7 @@ pub use key::FoundKey;
 pub use mount_opts::Terms;
 pub use options::{AccountOptions, MountOptions};
 pub use places::Places;
-pub use values::{AccountName, AccountPath, ProxyUrl, Umask};
+pub use values::{AccountName, AccountPath, Bandwidth, ProxyUrl, Umask};
 
 use crate::api::scheduler::Rates;
 use crate::api::{ApiUrl, Settings};
@@ -204,6 +204,8 @@ pub struct Mount {
     pub crawl: bool,
     /// How long a read may take.
     pub read_timeout: Duration,
+    /// How fast contents may come and go.
+    pub bwlimit: Bandwidth,
     /// Whether downloads may spend CDN credits.
     pub cdn: bool,
 }
@@ -269,6 +271,7 @@ impl Mount {
             dir_cache_time,
             crawl: !options.no_crawl.unwrap_or(false),
             read_timeout,
+            bwlimit: options.bwlimit.unwrap_or_default(),
             cdn: options.cdn.unwrap_or(false),
             account,
         })

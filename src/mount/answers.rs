@@ -229,17 +229,21 @@ fn read_figures(reading: &ReadSnapshot) -> ReadFigures {
         connections: number(reading.connections),
         memory_bytes: reading.memory_bytes,
         memory_budget_bytes: reading.memory_budget,
+        bwlimit_bytes: reading.limit,
         disk: reading.disk.as_ref().map(disk_figures),
     }
 }
 
-fn disk_figures(disk: &Usage) -> DiskFigures {
+pub(super) fn disk_figures(disk: &Usage) -> DiskFigures {
     DiskFigures {
         bytes: disk.bytes.saturating_add(disk.overhead),
         budget_bytes: disk.budget,
         files: disk.files,
         waiting_bytes: disk.waiting,
         not_kept: disk.dropped,
+        written_blocks: disk.written,
+        evicted_blocks: disk.evicted,
+        damaged_blocks: disk.damaged,
         problem: disk.degraded.clone(),
     }
 }

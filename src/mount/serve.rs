@@ -293,6 +293,7 @@ fn parts(
         memory: config.memory,
         disk: disk_cache(config, clock),
         connections: ReadSettings::CONNECTIONS,
+        limit: config.bwlimit.down,
     };
     let reader = Reader::new(client.clone(), clock, reading, runtime.clone());
     Ok(Parts { tree, reader })

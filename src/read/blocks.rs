@@ -247,6 +247,30 @@ impl Blocks {
         }
     }
 
+    /// What is here of a file, ascending, neighbours joined. Looks at all there is: for people.
+    pub(super) fn held(&self, file: FileId) -> Vec<Range<u64>> {
+        let mut runs: Vec<Range<u64>> = {
+            let state = lock(&self.state);
+            let ours = state.slots.iter().filter(|(key, _)| key.file == file);
+            ours.flat_map(|(key, slot)| {
+                let base = key.index * BLOCK;
+                slot.runs
+                    .iter()
+                    .map(move |run| base + run.start..base + run.end())
+            })
+            .collect()
+        };
+        runs.sort_unstable_by_key(|run| run.start);
+        let mut held: Vec<Range<u64>> = Vec::new();
+        for run in runs {
+            match held.last_mut() {
+                Some(last) if run.start <= last.end => last.end = last.end.max(run.end),
+                _ => held.push(run),
+            }
+        }
+        held
+    }
+
     /// Bytes held now.
     pub(super) fn bytes(&self) -> u64 {
         lock(&self.state).bytes

@@ -18,15 +18,23 @@ mod blocks;
 mod counters;
 mod disk;
 mod error;
+mod explain;
 mod file;
 mod load;
+mod pace;
 mod store;
 mod stream;
+mod tally;
 mod token;
+mod warm;
 mod window;
 
-pub use disk::{DiskCache, Usage};
+pub use disk::{Checked, DiskCache, Kept as KeptFile, Lendable, Loan, Usage};
 pub use error::ReadError;
+pub use explain::{FileFigures, Held};
+pub use tally::{OpenFigures, SlowRead, Times};
+pub use token::LinkFigures;
+pub use warm::{Part, WarmError, Warmed};
 
 use crate::api::{Client, FileId, FileUrl, Requester};
 use crate::util::cached::Cached;
@@ -38,12 +46,14 @@ use bytes::Bytes;
 use counters::Counters;
 use file::{Fetch, File, Need, Reading, Sources};
 use load::Load;
+use pace::Pace;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use store::Store;
+use tally::{Phase, Stopwatch, Tally};
 use token::Token;
 use tokio::runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -72,6 +82,8 @@ pub struct ReadSettings {
     pub disk: Option<DiskCache>,
     /// Download connections at most; the service allows 30 per account (API reference 3).
     pub connections: usize,
+    /// Bytes per second that all downloads together may take; `None` limits nothing.
+    pub limit: Option<u64>,
 }
 
 impl ReadSettings {
@@ -97,6 +109,11 @@ struct Shared {
     files: Mutex<HashMap<FileId, Arc<File>>>,
     load: Load,
     counters: Counters,
+    pace: Pace,
+    /// Reads that wait now.
+    waiting: AtomicUsize,
+    /// One file at a time is warmed.
+    warming: Semaphore,
     handles_issued: AtomicU64,
 }
 
@@ -107,6 +124,7 @@ pub struct Handle {
     file: Arc<File>,
     window: Mutex<Window>,
     load: load::Ticket,
+    tally: Arc<Tally>,
 }
 
 /// Who reads and until when.
@@ -139,6 +157,8 @@ pub struct ReadSnapshot {
     pub memory_budget: u64,
     /// Connections in use.
     pub connections: usize,
+    /// Bytes per second that all downloads together may take, if there is a limit.
+    pub limit: Option<u64>,
     /// The disk cache, if there is one.
     pub disk: Option<Usage>,
 }
@@ -161,6 +181,9 @@ impl Reader {
             files: Mutex::default(),
             load: Load::default(),
             counters: Counters::default(),
+            pace: Pace::new(settings.limit, clock),
+            waiting: AtomicUsize::default(),
+            warming: Semaphore::new(1),
             handles_issued: AtomicU64::new(0),
         };
         Self {
@@ -171,11 +194,14 @@ impl Reader {
     /// Opens a file; no call is made before something is read.
     pub fn open(&self, url: &FileUrl, size: u64) -> Handle {
         let file = self.shared.opened(url, size.min(LARGEST_SIZE));
+        let number = self.shared.handles_issued.fetch_add(1, Ordering::Relaxed);
+        let tally = file.opens.add(number, self.shared.clock);
         Handle {
-            number: self.shared.handles_issued.fetch_add(1, Ordering::Relaxed),
+            number,
             file,
             window: Mutex::default(),
             load: load::Ticket::default(),
+            tally,
         }
     }
 
@@ -200,12 +226,16 @@ impl Reader {
             now,
         };
         Counters::add(&shared.counters.asked, range.end - range.start);
+        handle
+            .tally
+            .asked(terms.requester.0, range.end - range.start);
         let largest = shared.window_limit(shared.load.note(&handle.load, now));
         let access = lock(&handle.window).on_read(&range, largest);
         file.note(&who, &access);
 
         if let Some(bytes) = shared.store.memory.get(file.id, range.clone()) {
             Counters::add(&shared.counters.hits, 1);
+            handle.tally.hit();
             if access.due {
                 shared.fetch_ahead(handle, range.end, &access, &who);
             }
@@ -218,6 +248,7 @@ impl Reader {
             return Cached::Hit(Ok(bytes));
         }
         Counters::add(&shared.counters.waits, 1);
+        let watched = handle.tally.waits(range.clone());
         // The first stream is started here and not in the future: the caller may take a moment.
         let need = shared.need(file, &range, access.edge, &who, Sources::All);
         if access.due {
@@ -225,12 +256,14 @@ impl Reader {
         }
         let (shared, file) = (Arc::clone(shared), Arc::clone(file));
         Cached::wait(async move {
+            let _waiting = Waiting::of(&shared);
             let waited = shared.wait(&file, range, access.edge, who, need);
-            terms
-                .deadline
-                .run(waited)
-                .await
-                .unwrap_or(Err(ReadError::Timeout))
+            let outcome = terms.deadline.run(waited).await.unwrap_or_else(|| {
+                shared.pace.blame(&file.id);
+                Err(ReadError::Timeout)
+            });
+            watched.end(outcome.as_ref().err().map(|error| error as _));
+            outcome
         })
     }
 
@@ -241,6 +274,7 @@ impl Reader {
             store,
             connections,
             most_connections,
+            pace,
             ..
         } = &*self.shared;
         ReadSnapshot {
@@ -253,6 +287,7 @@ impl Reader {
             memory_bytes: store.memory.bytes(),
             memory_budget: store.memory.budget(),
             connections: most_connections.saturating_sub(connections.available_permits()),
+            limit: pace.rate(),
             disk: store.disk().map(DiskCache::usage),
         }
     }
@@ -323,8 +358,11 @@ impl Shared {
             match need {
                 Need::Present => {}
                 Need::OnDisk(part) => {
+                    let begun = self.clock.now();
                     let loaded = self.store.load(file.id, file.size, part.clone()).await;
                     Counters::add(&self.counters.from_disk, loaded.len() as u64);
+                    let tally = file.opens.get(who.handle, self.clock);
+                    tally.loaded(loaded.len() as u64, begun);
                     if loaded.is_empty() {
                         // The disk could not give what it had promised: the service will.
                         let rest = at..range.end;
@@ -360,7 +398,7 @@ impl Shared {
     ) -> Need {
         match file.need(range, edge, who, sources) {
             Need::Wait(told, Some(fetch)) => {
-                self.start(file, fetch, who.requester, None);
+                self.start(file, fetch, who, None);
                 Need::Wait(told, None)
             }
             other => other,
@@ -377,7 +415,7 @@ impl Shared {
             lock(&handle.window).arranged(access);
         }
         if let Some(fetch) = fetch {
-            self.start(&handle.file, fetch, who.requester, Some(permit));
+            self.start(&handle.file, fetch, who, Some(permit));
         }
     }
 
@@ -393,12 +431,36 @@ impl Shared {
         self: &Arc<Self>,
         file: &Arc<File>,
         fetch: Fetch,
-        requester: Requester,
+        who: &Reading,
         permit: Option<OwnedSemaphorePermit>,
     ) {
+        let tally = file.opens.get(who.handle, self.clock);
+        let watch = Stopwatch::start(tally, fetch.number, Phase::Link);
         let (shared, file) = (Arc::clone(self), Arc::clone(file));
-        self.runtime
-            .spawn(stream::run(shared, file, fetch, requester, permit));
+        self.runtime.spawn(stream::run(
+            shared,
+            file,
+            fetch,
+            who.requester,
+            permit,
+            watch,
+        ));
+    }
+}
+
+/// Counts a read that waits, until dropped.
+struct Waiting(Arc<Shared>);
+
+impl Waiting {
+    fn of(shared: &Arc<Shared>) -> Self {
+        shared.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

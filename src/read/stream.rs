@@ -6,9 +6,11 @@
 //! wait are told. Knows nothing of handles or windows.
 use super::error::ReadError;
 use super::file::{Fetch, File};
+use super::pace::Urgency;
+use super::tally::{Phase, Stopwatch};
 use super::token::Link;
 use super::{Shared, counters::Counters};
-use crate::api::{ApiError, ErrorKind, Requester};
+use crate::api::{ApiError, ErrorKind, Priority, Requester};
 use crate::util::deadline::Deadline;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -16,10 +18,10 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// An answer's header must be there within this span, connection set-up included.
-const OPEN_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const OPEN_LIMIT: Duration = Duration::from_secs(20);
 
 /// A connection that brings no byte for this long is given up and replaced.
-const STALL_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const STALL_LIMIT: Duration = Duration::from_secs(10);
 
 /// The first pause after a failure; doubled for each further one without a byte in between.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -54,6 +56,7 @@ pub(super) async fn run(
     fetch: Fetch,
     requester: Requester,
     permit: Option<OwnedSemaphorePermit>,
+    watch: Stopwatch,
 ) {
     let number = fetch.number;
     // Tells those who wait also when this task is dropped in mid-flight.
@@ -62,7 +65,9 @@ pub(super) async fn run(
         number,
         failure: Some(ReadError::Shutdown),
     };
-    guard.failure = pump(&shared, &file, number, requester, permit).await.err();
+    guard.failure = pump(&shared, &file, number, requester, permit, watch)
+        .await
+        .err();
 }
 
 struct Ending<'a> {
@@ -83,6 +88,7 @@ async fn pump(
     number: u64,
     requester: Requester,
     mut permit: Option<OwnedSemaphorePermit>,
+    mut watch: Stopwatch,
 ) -> Result<(), ReadError> {
     let mut tries = Tries::default();
     // What was started for a reader ends with its readers; what runs ahead of one may go on.
@@ -94,7 +100,10 @@ async fn pump(
         };
         // Others may use the connection while this one waits for a link.
         permit = permit.filter(|_| file.token.is_live());
-        let link = file.token.link(requester).await?;
+        watch.enter(Phase::Link);
+        let link = file.token.link(requester, Priority::Token).await;
+        watch.linked(file.token.call_time(), Phase::Connection);
+        let link = link?;
         let connection = match permit.take() {
             Some(permit) => permit,
             None => match shared.connection(wanted).await {
@@ -111,10 +120,11 @@ async fn pump(
             continue;
         }
         let before = fetch.range.start;
-        let failure = match attempt(shared, file, fetch, &link).await {
+        let failure = match attempt(shared, file, fetch, &link, &mut watch).await {
             Ok(()) => return Ok(()),
             Err(failure) => failure,
         };
+        watch.tally().failed(&failure);
         drop(connection);
         if file
             .outlook(number)
@@ -127,6 +137,7 @@ async fn pump(
             file.token.refuse(&failure);
             return Err(failure.into());
         };
+        watch.enter(Phase::Pause);
         shared.clock.sleep(pause).await;
     }
 }
@@ -139,24 +150,46 @@ fn outlook(shared: &Shared, file: &File, number: u64, unwanted_too: bool) -> Opt
 }
 
 /// One answer, from its opening to its end or to what went wrong.
-async fn attempt(shared: &Shared, file: &File, fetch: Fetch, link: &Link) -> Result<(), ApiError> {
+async fn attempt(
+    shared: &Shared,
+    file: &File,
+    fetch: Fetch,
+    link: &Link,
+    watch: &mut Stopwatch,
+) -> Result<(), ApiError> {
     let Fetch { number, range } = fetch;
     Counters::add(&shared.counters.ranges, 1);
+    watch.tally().range();
+    watch.enter(Phase::FirstByte);
     let deadline = Deadline::within(shared.clock, OPEN_LIMIT);
     let mut body = shared
         .client
         .download(&link.link, range, file.size, deadline)
         .await?;
     file.token.worked(link);
+    let mut purse = shared.pace.purse();
     while let Some(chunk) = body
         .next(Deadline::within(shared.clock, STALL_LIMIT))
         .await?
     {
-        Counters::add(&shared.counters.fetched, chunk.len() as u64);
+        watch.enter(Phase::Transfer);
+        let received = chunk.len() as u64;
+        Counters::add(&shared.counters.fetched, received);
+        watch.tally().fetched(received);
         // However small, it holds the connection's whole buffer (400 KiB), and it may wait for long:
         // in a block that fills slowly, in front of a slow disk.
         let chunk = Bytes::copy_from_slice(&chunk);
-        if file.arrived(number, &chunk).is_none() {
+        let rest = file.arrived(number, &chunk);
+        if shared.pace.is_limited() {
+            watch.enter(Phase::Limit);
+            let urgency = match file.outlook(number) {
+                Some((_, false)) => Urgency::Ahead,
+                _ => Urgency::Waited,
+            };
+            purse.pay(received, urgency).await;
+            watch.enter(Phase::Transfer);
+        }
+        if rest.is_none() {
             break;
         }
         if shared.is_idle(file) && file.outlook(number).is_some_and(|(_, wanted)| !wanted) {
@@ -168,16 +201,25 @@ async fn attempt(shared: &Shared, file: &File, fetch: Fetch, link: &Link) -> Res
 
 /// What was tried since the last byte came.
 #[derive(Debug, Default)]
-struct Tries {
+pub(super) struct Tries {
     failures: u32,
     bad_links: u32,
     bad_answers: u32,
 }
 
 impl Tries {
+    /// Failures since the last byte came.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// How long to wait before the next try; `None` when trying again is useless. Those who wait have
     /// deadlines of their own, so a failure that may pass is tried for as long as anyone waits.
-    fn after(&mut self, failure: &ApiError, withdraw: impl FnOnce()) -> Option<Duration> {
+    pub(super) fn after(
+        &mut self,
+        failure: &ApiError,
+        withdraw: impl FnOnce(),
+    ) -> Option<Duration> {
         use ErrorKind as K;
         self.failures += 1;
         let doubling = FIRST_PAUSE.saturating_mul(1 << self.failures.min(8)) / 2;

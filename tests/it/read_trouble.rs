@@ -28,6 +28,7 @@ impl Bench {
             memory,
             disk: None,
             connections: ReadSettings::CONNECTIONS,
+            limit: None,
         };
         let runtime = tokio::runtime::Handle::current();
         let reader = Reader::new(client(&fake, clock), clock, settings, runtime);
