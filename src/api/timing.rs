@@ -59,7 +59,7 @@ mod tests {
         .await;
         assert_eq!(answer, 7);
         assert!(timing.queued >= second && timing.called >= 2 * second);
-        let (_, never) = measured(clock, clock.sleep(second)).await;
+        let ((), never) = measured(clock, clock.sleep(second)).await;
         assert_eq!(never.called, Duration::ZERO);
         sent(clock);
     }

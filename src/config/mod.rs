@@ -292,6 +292,30 @@ impl Mount {
     }
 }
 
+/// Where an account's contents are kept on disk, without all that a mount needs besides.
+#[derive(Debug)]
+pub struct CacheFolder {
+    /// The account.
+    pub account: Account,
+    /// The folder of this account alone.
+    pub dir: PathBuf,
+    /// Bytes a mount would keep there at most.
+    pub size: u64,
+}
+
+impl CacheFolder {
+    /// Puts together what the command line (`given`) and the surroundings say.
+    pub fn resolve(given: MountOptions, around: &Surroundings) -> Result<Self, ConfigError> {
+        let (account, options) = resolve(given, &[], around)?;
+        let base = options.cache_dir.as_ref().unwrap_or(&around.places.cache);
+        Ok(Self {
+            dir: absolute("cache-dir", base)?.join(account.name.as_str()),
+            size: options.cache_size.unwrap_or(options::DEFAULT_CACHE_SIZE),
+            account,
+        })
+    }
+}
+
 /// Merges all sources; `given` stands above everything, then `listed` (`-o`).
 fn resolve(
     given: MountOptions,

@@ -15,6 +15,7 @@ mod errno;
 mod handles;
 mod init;
 mod notify;
+mod passthrough;
 mod session;
 mod xattr;
 
@@ -22,7 +23,7 @@ pub use attr::Ownership;
 pub use session::Session;
 
 use crate::api::Requester;
-use crate::read::{ReadTerms, Reader};
+use crate::read::{self, ReadTerms, Reader};
 use crate::tree::{Caller, Ino, Kind, NAME_MAX, Tree};
 use crate::util::cached::Cached;
 use crate::util::clock::Clock;
@@ -36,6 +37,7 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request, TimeOrNow,
 };
 use handles::HandleTable;
+use passthrough::Passthrough;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -55,6 +57,8 @@ pub struct FsSettings {
     pub mounted_by: u32,
     /// How long a read may take.
     pub read_timeout: Duration,
+    /// Whether the kernel may read files of the disk cache itself: nothing can change, and root mounts.
+    pub passthrough: bool,
 }
 
 /// The file system as the kernel sees it.
@@ -66,6 +70,7 @@ pub struct Fs {
     settings: FsSettings,
     limits: Limits,
     handles: HandleTable,
+    passthrough: Option<Passthrough>,
 }
 
 impl Fs {
@@ -88,6 +93,7 @@ impl Fs {
             settings,
             limits,
             handles: HandleTable::default(),
+            passthrough: settings.passthrough.then(Passthrough::default),
         }
     }
 
@@ -153,7 +159,7 @@ impl Fs {
         }
     }
 
-    fn open_file(&self, ino: INodeNo, flags: OpenFlags) -> Result<FileHandle, Errno> {
+    fn open_file(&self, ino: INodeNo, flags: OpenFlags) -> Result<read::Handle, Errno> {
         if flags.acc_mode() != OpenAccMode::O_RDONLY || flags.0 & libc::O_TRUNC != 0 {
             write::admit(Wish::Content).map_err(|e| failure("open", ino.0, &e))?;
         }
@@ -162,7 +168,7 @@ impl Fs {
             .node(ino_of(ino)?)
             .map_err(|e| failure("open", ino.0, &e))?;
         match &node.kind {
-            Kind::File(file) => Ok(self.handles.add(self.reader.open(&file.url, file.size))),
+            Kind::File(file) => Ok(self.reader.open(&file.url, file.size)),
             Kind::Folder(_) => Err(Errno::EISDIR),
         }
     }
@@ -182,7 +188,7 @@ impl Fs {
 
 impl Filesystem for Fs {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        init::negotiate(config);
+        init::negotiate(config, self.passthrough.as_ref());
         Ok(())
     }
 
@@ -228,8 +234,19 @@ impl Filesystem for Fs {
 
     fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         contained("open", || match self.open_file(ino, flags) {
-            // The content never changes under an id: what the kernel has of it stays right.
-            Ok(handle) => reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE),
+            Ok(handle) => {
+                let passthrough = self.passthrough.as_ref();
+                let lent =
+                    passthrough.and_then(|it| it.opened(ino.0, &handle, &self.reader, &reply));
+                let number = self.handles.add(handle);
+                match lent {
+                    Some(lent) => {
+                        reply.opened_passthrough(number, FopenFlags::empty(), &lent.backing);
+                    }
+                    // The content never changes under an id: what the kernel has of it stays right.
+                    None => reply.opened(number, FopenFlags::FOPEN_KEEP_CACHE),
+                }
+            }
             Err(errno) => reply.error(errno),
         });
     }
@@ -265,7 +282,7 @@ impl Filesystem for Fs {
     fn release(
         &self,
         _request: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         handle: FileHandle,
         _flags: OpenFlags,
         _owner: Option<LockOwner>,
@@ -274,6 +291,9 @@ impl Filesystem for Fs {
     ) {
         contained("release", || {
             drop(self.handles.remove(handle));
+            if let Some(passthrough) = &self.passthrough {
+                passthrough.released(ino.0);
+            }
             reply.ok();
         });
     }

@@ -331,6 +331,7 @@ fn fs_settings(config: &config::Mount) -> FsSettings {
         },
         mounted_by: nix::unistd::geteuid().as_raw(),
         read_timeout: config.read_timeout,
+        passthrough: config.read_only && nix::unistd::geteuid().is_root(),
     }
 }
 

@@ -247,6 +247,17 @@ impl Blocks {
         }
     }
 
+    /// Drops what is here of a file. Looks at all there is: not for a hot path.
+    pub(super) fn forget(&self, file: FileId) {
+        let mut state = lock(&self.state);
+        let state = &mut *state;
+        let gone = state.slots.extract_if(|key, _| key.file == file);
+        for (_, slot) in gone {
+            state.order.remove(&slot.tick);
+            state.bytes -= slot.runs.iter().map(|run| run.len).sum::<u64>();
+        }
+    }
+
     /// What is here of a file, ascending, neighbours joined. Looks at all there is: for people.
     pub(super) fn held(&self, file: FileId) -> Vec<Range<u64>> {
         let mut runs: Vec<Range<u64>> = {

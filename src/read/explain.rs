@@ -62,6 +62,14 @@ impl Reader {
         }
     }
 
+    /// Drops what is kept of a file, in memory and on disk: it was proved wrong, or is not wanted.
+    pub fn forget(&self, file: FileId) {
+        self.shared.store.memory.forget(file);
+        if let Some(disk) = self.disk() {
+            disk.forget(file);
+        }
+    }
+
     /// The disk cache, if there is one.
     pub fn disk(&self) -> Option<&DiskCache> {
         self.shared.store.disk()

@@ -20,6 +20,7 @@ mod disk;
 mod error;
 mod explain;
 mod file;
+mod lend;
 mod load;
 mod pace;
 mod store;

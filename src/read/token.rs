@@ -204,7 +204,7 @@ impl Token {
         LinkFigures {
             issued: state.issued,
             age: live.map(|(age, _)| age.as_secs_f64()),
-            left: live.map(|(age, life)| (life - age).as_secs_f64()),
+            left: live.map(|(age, life)| life.saturating_sub(age).as_secs_f64()),
             call: state.call.as_secs_f64(),
             asking: state.flight.is_some(),
             refused: state

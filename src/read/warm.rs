@@ -163,9 +163,9 @@ impl Job<'_> {
         let mut at = range.start;
         let mut fetched = 0;
         while at < range.end {
-            let from_memory = self.from_memory(at..range.end);
-            if from_memory > at {
-                at = from_memory;
+            let taken = self.take_from_memory(at..range.end);
+            if taken > at {
+                at = taken;
                 continue;
             }
             let before = at;
@@ -203,7 +203,7 @@ impl Job<'_> {
     }
 
     /// Offers the disk what readers have left in memory from `range.start` on; how far that was.
-    fn from_memory(&self, range: Range<u64>) -> u64 {
+    fn take_from_memory(&self, range: Range<u64>) -> u64 {
         let (id, size) = (self.handle.id(), self.handle.size());
         let memory = &self.shared.store.memory;
         let here = memory.first_missing(id, range.start..range.end);

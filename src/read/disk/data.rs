@@ -96,8 +96,12 @@ impl DataFiles {
         Ok(fallocate(&*handle, flags, start, len)?)
     }
 
-    /// Writes what the system holds of a data file through to the disk, and makes it read the disk
-    /// next time.
+    /// Writes what the system holds of a data file through to the disk.
+    pub(super) fn sync(&self, file: FileId) -> io::Result<()> {
+        self.reopen(file)?.sync_data()
+    }
+
+    /// The same, after which the system has to read it from the disk.
     pub(super) fn settle(&self, file: FileId) -> io::Result<()> {
         let handle = self.reopen(file)?;
         handle.sync_data()?;

@@ -184,7 +184,7 @@ impl DiskCache {
     /// after which it can be lent. Blocks: for a thread that may.
     pub fn make_durable(&self, file: FileId, size: u64) -> io::Result<()> {
         let shared = self.shared();
-        shared.data.settle(file)?;
+        shared.data.sync(file)?;
         lock(&shared.map).durable(file, size);
         Ok(())
     }
