@@ -175,6 +175,7 @@ fn link(reading: &FileReading) -> String {
 fn open(handle: &OpenHandle) -> Vec<(&'static str, String)> {
     let state = if handle.closed { "Closed" } else { "Open" };
     let who = match handle.pid {
+        _ if handle.lent => "the kernel reads the disk cache itself".to_owned(),
         0 => "nobody has read it yet".to_owned(),
         pid => format!("read by process {pid}"),
     };

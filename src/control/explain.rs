@@ -109,6 +109,8 @@ pub struct OpenHandle {
     pub age: f64,
     /// Whether it was closed meanwhile.
     pub closed: bool,
+    /// Whether the kernel reads the disk cache itself: such reads are not counted here.
+    pub lent: bool,
     /// Reads that came from the kernel.
     pub reads: u64,
     /// Of them answered from memory at once.

@@ -238,6 +238,9 @@ impl Filesystem for Fs {
                 let passthrough = self.passthrough.as_ref();
                 let lent =
                     passthrough.and_then(|it| it.opened(ino.0, &handle, &self.reader, &reply));
+                if lent.is_some() {
+                    handle.note_lent();
+                }
                 let number = self.handles.add(handle);
                 match lent {
                     Some(lent) => {

@@ -2,6 +2,13 @@
 use super::disk::{Lendable, Loan};
 use super::{Handle, Reader};
 
+impl Handle {
+    /// Notes that the kernel reads the disk cache itself.
+    pub fn note_lent(&self) {
+        self.tally.lent();
+    }
+}
+
 impl Reader {
     /// The data of an open file, if all of it is in the disk cache, was read from there and found sound
     /// by this process, and is certain to be on the disk. When only the last is lacking, it is seen to in

@@ -7,7 +7,7 @@ use crate::util::sync::lock;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -100,6 +100,8 @@ pub struct OpenFigures {
     pub age: f64,
     /// Whether it was closed meanwhile.
     pub closed: bool,
+    /// Whether the kernel reads the disk cache itself: such reads are not counted here.
+    pub lent: bool,
     /// Reads.
     pub reads: u64,
     /// Of them answered from memory at once.
@@ -133,6 +135,7 @@ pub struct OpenFigures {
 pub(super) struct Tally {
     clock: Clock,
     opened: Moment,
+    lent: AtomicBool,
     pid: AtomicU32,
     reads: AtomicU64,
     hits: AtomicU64,
@@ -170,6 +173,7 @@ impl Tally {
         Self {
             clock,
             opened: clock.now(),
+            lent: AtomicBool::default(),
             pid: AtomicU32::default(),
             reads: AtomicU64::default(),
             hits: AtomicU64::default(),
@@ -182,6 +186,11 @@ impl Tally {
             phases: Default::default(),
             notes: Mutex::default(),
         }
+    }
+
+    /// The kernel reads the disk cache itself.
+    pub(super) fn lent(&self) {
+        self.lent.store(true, Ordering::Relaxed);
     }
 
     /// A read of `len` bytes by `pid`.
@@ -247,6 +256,7 @@ impl Tally {
             pid: self.pid.load(Ordering::Relaxed),
             age: now.since(self.opened).as_secs_f64(),
             closed,
+            lent: self.lent.load(Ordering::Relaxed),
             reads: get(&self.reads),
             hits: get(&self.hits),
             asked_bytes: get(&self.asked),

@@ -13,3 +13,4 @@ mod read_trouble;
 mod store;
 mod tree;
 mod views;
+mod warm;

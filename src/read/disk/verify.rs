@@ -149,7 +149,10 @@ impl DiskCache {
                     self.check(file, size, unit..unit + 1, checked);
                 }
             } else {
-                checked.damaged += bytes.len() as u64;
+                // Out of descriptors or memory says nothing about the bytes.
+                if fails {
+                    checked.damaged += bytes.len() as u64;
+                }
                 shared.unreadable(&pin, &error);
             }
             return None;
