@@ -177,7 +177,7 @@ fn open(handle: &OpenHandle) -> Vec<(&'static str, String)> {
     let who = match handle.pid {
         _ if handle.lent => "the kernel reads the disk cache itself".to_owned(),
         0 => "nobody has read it yet".to_owned(),
-        pid => format!("read by process {pid}"),
+        thread => format!("last read by {}", reader(thread)),
     };
     let mut lines = vec![(
         state,
@@ -227,6 +227,19 @@ fn open(handle: &OpenHandle) -> Vec<(&'static str, String)> {
         ));
     }
     lines
+}
+
+/// The program a thread belongs to, or belonged to.
+fn reader(thread: u32) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.map(|value| value.trim().to_owned())
+    };
+    match (field("Name:"), field("Tgid:")) {
+        (Some(name), Some(process)) => format!("{name} (process {process})"),
+        _ => format!("process {thread}, which has ended"),
+    }
 }
 
 fn wait(read: &SlowRead) -> String {
@@ -288,7 +301,7 @@ mod tests {
             error: None,
         };
         let handle = OpenHandle {
-            pid: 77,
+            pid: std::process::id(),
             reads: 3,
             waited: 1.75,
             times,
@@ -314,7 +327,7 @@ mod tests {
             ..Explained::default()
         });
         for says in [
-            "process 77",
+            &format!("(process {})", std::process::id()),
             "1.500 s waiting for its turn to ask for a link, 0.250 s until the first byte",
             "now receives",
             "(50 %)",
