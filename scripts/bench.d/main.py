@@ -22,6 +22,7 @@ ROWS = {
     "probe": library.probing,
     "folders": listing.folders,
     "crawl": listing.crawl,
+    "million": listing.million,
     "check": load.checked,
     "streams": load.streams,
     "disk": load.disk,

@@ -50,8 +50,13 @@ pub fn json<T: DeserializeOwned>(
         return Err(no_json(call, head, &spoken(body)));
     }
     let Ok(envelope) = wire::from_json::<Envelope>(body) else {
-        // Broken JSON may hold any name: its words mean nothing.
-        return Err(no_json(call, head, "broken JSON"));
+        // Broken JSON may hold any name: its words mean nothing, and what the account holds is never
+        // concluded from half an answer.
+        let error = no_json(call, head, "broken JSON");
+        return Err(match error.kind {
+            ErrorKind::NotFound => malformed(call, &error.detail),
+            _ => error,
+        });
     };
     let status = envelope.status.text().unwrap_or_default();
     let refused = status.eq_ignore_ascii_case("ko");

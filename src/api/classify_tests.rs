@@ -130,6 +130,8 @@ fn pages_and_plain_texts_are_understood() {
 fn names_in_a_broken_listing_are_not_taken_for_messages() {
     let listing = r#"{"status":"OK","items":[{"filename":"IP Locked maintenance.txt","#;
     assert_eq!(body(200, listing).kind, ErrorKind::Malformed);
+    // Nor does half an answer say that something is gone.
+    assert_eq!(body(404, listing).kind, ErrorKind::Malformed);
     let listing = r#"{"status":"OK","items":[{"filename":"Flood detected"}]}"#;
     assert!(json::<Anything>("t", head(200), listing.as_bytes()).is_ok());
 }

@@ -68,7 +68,9 @@ fn with_client<T>(
     work: impl AsyncFnOnce(&Client, Clock) -> Result<T, ApiError>,
 ) -> anyhow::Result<T> {
     account.make_folders()?;
-    let budget = BudgetFile::open(&account.budget_dir(), &Fingerprint::of(key))?;
+    let fingerprint = Fingerprint::of(key);
+    let budget = BudgetFile::open(&account.budget_dir(), &fingerprint)?
+        .alone(&fingerprint, &account.api_url.to_string())?;
     let clock = Clock::from_env();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -16,7 +16,10 @@ pub(super) fn value(node: &Node, name: &[u8]) -> Option<String> {
         (Kind::File(file), b"id") => Some(file.url.id().to_string()),
         (Kind::File(file), b"url") => Some(file.url.to_string()),
         (Kind::File(file), b"whirlpool") => file.whirlpool.map(|hash| hash.to_string()),
-        (Kind::File(file), b"content_type") => file.content_type.as_deref().map(str::to_owned),
+        (Kind::File(file), b"content_type") => file
+            .content_type
+            .as_deref()
+            .map(|it| it.as_str().to_owned()),
         (Kind::File(file), b"date") => file.uploaded.map(date),
         // Nothing is staged on this mount, so everything is what the account has.
         (Kind::File(_), b"state") => Some("clean".to_owned()),

@@ -177,8 +177,9 @@ struct Parts {
 fn connect(config: &config::Mount, clock: Clock) -> anyhow::Result<Client> {
     let account = &config.account;
     let fingerprint = Fingerprint::of(&config.key.key);
-    let budget =
-        BudgetFile::open(&account.budget_dir(), &fingerprint).map_err(|error| match error {
+    let budget = BudgetFile::open(&account.budget_dir(), &fingerprint)
+        .and_then(|budget| budget.alone(&fingerprint, &account.api_url.to_string()))
+        .map_err(|error| match error {
             held @ BudgetError::Held(_) => anyhow!(held),
             other @ BudgetError::Io { .. } => {
                 anyhow!(other).context("cannot keep the account's call budget")
@@ -239,6 +240,12 @@ async fn first_answers(
         bail!(
             "the account {} is a free one; the service's API needs a paid one (Access, Premium or GOLD)",
             info.email
+        );
+    }
+    if info.is_none() && store.is_of_another_key() {
+        bail!(
+            "the key was changed, and the service says only once in six minutes whose it is; mount again \
+             in six minutes"
         );
     }
     store.claim(info.as_ref().map_or("", |info| &*info.email))?;

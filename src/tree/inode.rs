@@ -33,6 +33,9 @@ const FILES: u64 = 1 << 62;
 /// Size of the range of files' numbers: a Mersenne prime, so that every character of an id counts.
 const FILE_NUMBERS: u64 = (1 << 61) - 1;
 
+/// The table of held inodes gives memory back when it is this many times too large.
+const SPARE: usize = 8;
+
 /// Distance of a folder's number to its id: 0 is no inode and 1 is the root of the mount.
 const FOLDER_OFFSET: u64 = 2;
 
@@ -125,24 +128,48 @@ struct Maps {
     unkept: Vec<(FileId, Ino)>,
 }
 
+/// An inode the kernel holds; in 16 bytes, since it may hold a million.
 #[derive(Debug)]
 struct Held {
     node: Arc<Node>,
-    /// Lookups the kernel has not forgotten yet.
-    lookups: u64,
-    /// No listing shows it any more.
-    gone: bool,
+    /// Lookups the kernel has not forgotten yet, and in the lowest bit whether no listing shows it any more.
+    count: u64,
+}
+
+impl Held {
+    const GONE: u64 = 1;
+    const LOOKUP: u64 = 2;
+
+    fn new(node: Arc<Node>) -> Self {
+        Self { node, count: 0 }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.count & Self::GONE != 0
+    }
+
+    fn set_gone(&mut self, gone: bool) {
+        self.count = (self.count & !Self::GONE) | u64::from(gone);
+    }
+
+    fn look_up(&mut self) {
+        self.count = self.count.saturating_add(Self::LOOKUP);
+    }
+
+    /// Takes lookups back; whether none is left.
+    fn forget(&mut self, lookups: u64) -> bool {
+        let left = (self.count / Self::LOOKUP).saturating_sub(lookups);
+        self.count = (left * Self::LOOKUP) | (self.count & Self::GONE);
+        left == 0
+    }
 }
 
 impl InodeTable {
     /// A table that holds the root only, for ever.
     /// `displaced` are the files that could not have their own number in an earlier life.
     pub(super) fn new(root: Arc<Node>, displaced: Vec<(FileId, Ino)>) -> Self {
-        let held = Held {
-            node: root,
-            lookups: 1,
-            gone: false,
-        };
+        let mut held = Held::new(root);
+        held.look_up();
         Self {
             maps: RwLock::new(Maps {
                 held: HashMap::from([(Ino::ROOT, held)]),
@@ -198,22 +225,25 @@ impl InodeTable {
             }),
             None => Arc::clone(node),
         };
-        let held = maps.held.entry(node.ino).or_insert_with(|| Held {
-            node: Arc::clone(&node),
-            lookups: 0,
-            gone: false,
-        });
-        held.lookups = held.lookups.saturating_add(1);
+        let held = maps.held.entry(node.ino);
+        let held = held.or_insert_with(|| Held::new(Arc::clone(&node)));
+        held.look_up();
         Arc::clone(&held.node)
     }
 
     /// Takes back `lookups` lookups; the inode goes when none is left. The root stays.
     pub(super) fn forget(&self, ino: Ino, lookups: u64) {
         let mut maps = write(&self.maps);
-        if let Some(held) = maps.held.get_mut(&ino) {
-            held.lookups = held.lookups.saturating_sub(lookups);
-            if held.lookups == 0 && ino != Ino::ROOT {
-                maps.held.remove(&ino);
+        let is_over = maps
+            .held
+            .get_mut(&ino)
+            .is_some_and(|held| held.forget(lookups));
+        if is_over && ino != Ino::ROOT {
+            maps.held.remove(&ino);
+            // A walk over everything leaves room for a million behind.
+            if maps.held.len() < maps.held.capacity() / SPARE {
+                let room = maps.held.len() * 2;
+                maps.held.shrink_to(room);
             }
         }
     }
@@ -228,10 +258,7 @@ impl InodeTable {
 
     /// Whether the kernel holds `ino` and no listing shows it any more.
     pub(super) fn is_gone(&self, ino: Ino) -> bool {
-        read(&self.maps)
-            .held
-            .get(&ino)
-            .is_some_and(|held| held.gone)
+        read(&self.maps).held.get(&ino).is_some_and(Held::is_gone)
     }
 
     /// Replaces what is known of those of `nodes` that the kernel holds: they were just listed.
@@ -242,7 +269,7 @@ impl InodeTable {
                 && held.node.key() == node.key()
             {
                 held.node = Arc::clone(node);
-                held.gone = false;
+                held.set_gone(false);
             }
         }
     }
@@ -254,7 +281,7 @@ impl InodeTable {
             && held.node.parent == node.parent
             && node.ino != Ino::ROOT
         {
-            held.gone = true;
+            held.set_gone(true);
         }
     }
 

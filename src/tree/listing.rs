@@ -5,7 +5,7 @@
 //! reader resumes at the right place although entries came and went. Pure: no clock, no lock, no call.
 use super::inode::Ino;
 use super::names;
-use super::node::{File, Folder, Kind, Node, NodeKey};
+use super::node::{ContentType, File, Folder, Kind, Node, NodeKey};
 use super::numbering::{Candidate, Numbering};
 use super::store::StoredListing;
 use crate::api::{FileItem, FolderId, FolderListing, SubFolder, UnixSeconds};
@@ -330,7 +330,7 @@ impl<'a> Said<'a> {
     }
 
     /// `types` makes files of one listing share the text of their type.
-    fn kind(self, types: &mut HashMap<&'a str, Arc<str>>) -> Kind {
+    fn kind(self, types: &mut HashMap<&'a str, Arc<ContentType>>) -> Kind {
         match self {
             Self::Folder(folder) => Kind::Folder(Folder {
                 id: folder.id,
@@ -343,10 +343,10 @@ impl<'a> Said<'a> {
                 size: file.size,
                 uploaded: file.uploaded,
                 whirlpool: file.whirlpool,
-                content_type: file
-                    .content_type
-                    .as_deref()
-                    .map(|text| Arc::clone(types.entry(text).or_insert_with(|| Arc::from(text)))),
+                content_type: file.content_type.as_deref().map(|name| {
+                    let known = types.entry(name);
+                    Arc::clone(known.or_insert_with(|| Arc::new(ContentType::new(name))))
+                }),
                 password: file.password,
                 access_list: file.access_list,
             }),

@@ -54,7 +54,7 @@ pub use inode::{GENERATION, Ino};
 pub use large::LargeSnapshot;
 pub use listing::{EntryChange, Listing, diff};
 pub use names::{NAME_MAX, decode, encode};
-pub use node::{File, Folder, Kind, Node, NodeKey};
+pub use node::{ContentType, File, Folder, Kind, Node, NodeKey};
 pub use renew::Renewed;
 pub use root::{RootError, RootFolder, resolve_root};
 pub use space::Space;

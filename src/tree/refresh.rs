@@ -6,13 +6,12 @@
 //! until somebody looks at them. Bounded: folders that are open, and [`RECENT_FOLDERS`] others.
 use super::Tree;
 use super::fetch::LISTING_GAP;
-use super::listing::Listing;
 use crate::api::FolderId;
 use crate::util::clock::Moment;
 use crate::util::deadline::Deadline;
 use crate::util::sync::lock;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -101,14 +100,11 @@ impl Tree {
         loop {
             let now = clock.now();
             let mut rest = IDLE;
-            if let Some((due, known)) = self.most_overdue(now) {
+            if let Some((due, folder)) = self.most_overdue(now) {
                 rest = due.since(now).min(IDLE);
                 if rest.is_zero() {
                     rest = LISTING_GAP;
-                    if let Some(flight) = self.refresh_known(&known) {
-                        let patience = Deadline::within(clock, PATIENCE);
-                        // What came of it is in the tree, or will be.
-                        let _ = flight.landed(known.folder(), patience).await;
+                    if self.freshen(folder).await {
                         continue;
                     }
                 }
@@ -120,25 +116,52 @@ impl Tree {
         }
     }
 
+    /// Looks at a folder again and waits for it; false when it is not to be asked for now.
+    async fn freshen(&self, folder: FolderId) -> bool {
+        // What fell out of memory is not out of use.
+        let known = match self.inner.cache.get(folder) {
+            Some(known) => Some(known),
+            None => self.recall(folder).await,
+        };
+        let Some(known) = known else {
+            // Whoever looks at it next lists it.
+            lock(&self.inner.folders).state(folder).kept = None;
+            return true;
+        };
+        let Some(flight) = self.refresh_known(&known) else {
+            return false;
+        };
+        let patience = Deadline::within(self.inner.clock, PATIENCE);
+        // What came of it is in the tree, or will be.
+        let _ = flight.landed(folder, patience).await;
+        true
+    }
+
     /// The known folder in use that is to be looked at first, and when.
-    fn most_overdue(&self, now: Moment) -> Option<(Moment, Arc<Listing>)> {
-        let known = self.inner.in_use.all(now).into_iter();
-        let known = known.filter_map(|folder| self.inner.cache.get(folder));
-        known
-            .filter_map(|known| Some((self.due(&known)?, known)))
+    fn most_overdue(&self, now: Moment) -> Option<(Moment, FolderId)> {
+        let used = self.inner.in_use.all(now).into_iter();
+        used.filter_map(|folder| Some((self.due(folder)?, folder)))
             .min_by_key(|(due, _)| *due)
     }
 
-    /// When a folder in use is to be looked at again; `None` while that is under way. One that failed
-    /// is left alone for as long as one that came.
-    fn due(&self, known: &Listing) -> Option<Moment> {
+    /// When a folder in use is to be looked at again; `None` while that is under way, and when nothing
+    /// is known that could be old. One that failed is left alone for as long as one that came.
+    fn due(&self, folder: FolderId) -> Option<Moment> {
+        let known = self.inner.cache.get(folder);
         let folders = lock(&self.inner.folders);
-        let state = folders.get(known.folder())?;
-        if state.alive().is_some() {
+        let state = folders.get(folder)?;
+        if state.alive().is_some() || (known.is_none() && state.kept.is_none()) {
             return None;
         }
-        let last = state.asked.max(Some(known.fetched()))?;
-        Some(last.after(self.lifetime(known)))
+        let fetched = known.as_ref().map(|known| known.fetched());
+        let lifetime = known.map_or(self.inner.settings.dir_cache_time.max(LISTING_GAP), |it| {
+            self.lifetime(&it)
+        });
+        // Neither is known of what was kept by a clock that has been set back since.
+        let last = state.asked.max(fetched);
+        Some(last.map_or(Moment::from_origin(Duration::ZERO), |last| {
+            last.after(lifetime)
+        }))
     }
 }
 

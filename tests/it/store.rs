@@ -417,6 +417,47 @@ async fn what_the_disk_damages_comes_again_from_the_account() {
     assert_well_behaved(&place.fake);
 }
 
+/// Memory holds the listings of some 60,000 files here.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_folder_that_fell_out_of_memory_is_kept_fresh() {
+    let place = Place::new();
+    let account = place.fake.account();
+    let open = account.mkdir(0, "open");
+    account.add_bytes(open, "before", "x");
+    for folder in 0..30 {
+        let id = account.mkdir(0, &format!("large {folder}"));
+        for number in 0..4_000 {
+            account.add_bytes(id, &format!("file {number}"), "x");
+        }
+    }
+    let life = place.mount_at(RootFolder::account(), Duration::from_secs(60));
+    let folder = life.walk("open").await;
+    life.children(folder.ino).await.unwrap();
+    life.tree.opened(folder.ino);
+    for number in 0..30 {
+        let large = life.walk(&format!("large {number}")).await;
+        life.children(large.ino).await.unwrap();
+    }
+    let known = life.tree.snapshot();
+    assert!(known.listings < 30, "{known:?}");
+    account.add_bytes(open, "after", "x");
+    life.tree.start();
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    let is_open = |entry: &fake_1fichier::LogEntry| {
+        entry.endpoint == "folder/ls" && entry.params["folder_id"] == open
+    };
+    while place.fake.log().iter().filter(|it| is_open(it)).count() < 2 {
+        assert!(std::time::Instant::now() < end, "never looked at again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    place.clock.sleep(Duration::from_secs(2)).await;
+    let shown = life.children(folder.ino).await.unwrap();
+    assert_eq!(names(&shown), ["after", "before"]);
+    life.tree.stop();
+    life.end().await;
+    assert_well_behaved(&place.fake);
+}
+
 /// The names of 50,000 files as people have them, 40 bytes in the mean, on at most 300 bytes of disk
 /// each.
 #[tokio::test(flavor = "multi_thread")]

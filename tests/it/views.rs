@@ -372,8 +372,14 @@ fn ino(folder: u64) -> Ino {
     }
 }
 
+/// Stories to try: as many as a quick run has time for, or what `PROPTEST_CASES` says.
+fn cases() -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    asked.and_then(|asked| asked.parse().ok()).unwrap_or(10)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn every_view_is_one_past_listing(steps in prop::collection::vec(step(), 20..60)) {

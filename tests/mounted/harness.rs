@@ -105,6 +105,11 @@ impl Mount {
 
     /// The mount command of this mount, not yet started.
     pub(crate) fn mount_command(&self) -> Command {
+        self.mount_command_at(&self.dir(), &self.state_dir())
+    }
+
+    /// The same with another mountpoint and state folder.
+    pub(crate) fn mount_command_at(&self, dir: &Path, state: &Path) -> Command {
         let at = |name: &str| self.folders.path().join(name);
         let mut command = command();
         command.arg("mount");
@@ -117,11 +122,11 @@ impl Mount {
         }
         command
             .arg("--state-dir")
-            .arg(at("state"))
+            .arg(state)
             .arg("--cache-dir")
             .arg(at("cache"))
             .args(&self.options)
-            .arg(self.dir())
+            .arg(dir)
             .env("HOME", at("home"))
             .env("XDG_RUNTIME_DIR", at("run"))
             .env("FICHIERFS_API_KEY", &self.key)

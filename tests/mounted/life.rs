@@ -1,6 +1,7 @@
 //! From the mount command to the end of the process, the clean ends and the others.
 use crate::harness::{self, Mount, SOON, assert_well_behaved, can_mount, eventually, is_mounted};
 use fake_1fichier::{Fake, Fault, FaultKind};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -144,15 +145,24 @@ fn a_second_mount_of_the_same_account_is_refused_by_name() {
     }
     let fake = fake();
     let mut mount = Mount::new(&fake);
-    let other = tempfile::tempdir().unwrap();
-    let mut command = mount.mount_command();
-    let out = command.arg("--foreground").output().unwrap();
-    assert!(!out.status.success());
-    assert!(
-        String::from_utf8_lossy(&out.stderr).contains("mounted"),
-        "{out:?}"
-    );
-    drop(other);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let refused = |dir: &Path, state: &Path| {
+        let mut command = mount.mount_command_at(dir, state);
+        let out = command.arg("--foreground").output().unwrap();
+        assert!(!out.status.success(), "{out:?}");
+        String::from_utf8_lossy(&out.stderr).into_owned()
+    };
+    let said = refused(&mount.dir(), &mount.state_dir());
+    assert!(said.contains("mounted"), "{said}");
+    let (dir, state) = (elsewhere.path().join("mnt"), elsewhere.path().join("state"));
+    for folder in [&dir, &state] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    // A state folder of its own gives no budget of its own.
+    for state in [&mount.state_dir(), &state] {
+        let said = refused(&dir, state);
+        assert!(said.contains(&format!("process {}", mount.pid())), "{said}");
+    }
     assert_eq!(harness::names(&mount.dir()).unwrap(), ["hello.txt"]);
     mount.umount();
 }

@@ -1,9 +1,10 @@
 //! One scheduler per account and machine, and its record on disk.
 //!
-//! Promises: as long as a [`BudgetFile`] lives no other process has one of the same account; the
-//! lock goes with the process, however it ends. The record is replaced whole or not at all, can be
+//! Promises: as long as a [`BudgetFile`] lives no other process has one of the same account, in the same
+//! folder or, once it is [`BudgetFile::alone`], in any; the locks go with the process, however it ends. The record is replaced whole or not at all, can be
 //! read by its owner only, and no file name tells the key. A record that cannot be read is set
 //! aside, not trusted and not lost.
+use super::machine_lock::{LockError, MachineLock};
 use super::saved::{Loaded, Saved, VERSION};
 use crate::secret::ApiKey;
 use crate::util::deadline::Deadline;
@@ -91,6 +92,8 @@ pub struct BudgetFile {
     loaded: Loaded,
     /// Held for as long as this lives.
     _lock: Flock<File>,
+    /// The same against processes with other folders.
+    _machine: Option<MachineLock>,
 }
 
 impl BudgetFile {
@@ -131,6 +134,24 @@ impl BudgetFile {
             record,
             loaded,
             _lock: lock,
+            _machine: None,
+        })
+    }
+
+    /// Also keeps off processes that were given another folder, for the account at `service`, a URL.
+    pub fn alone(self, account: &Fingerprint, service: &str) -> Result<Self, BudgetError> {
+        let machine = match MachineLock::take(account, service) {
+            Ok(lock) => Some(lock),
+            Err(LockError::Held(held)) => return Err(BudgetError::Held(held)),
+            // A confined process may be denied such sockets; the lock in the folder stays.
+            Err(LockError::Io(error)) => {
+                log::warn!("processes with other state folders cannot be kept off: {error}");
+                None
+            }
+        };
+        Ok(Self {
+            _machine: machine,
+            ..self
         })
     }
 

@@ -21,6 +21,7 @@
 mod budget_file;
 mod call;
 mod gate;
+mod machine_lock;
 mod queue;
 mod rates;
 mod saved;

@@ -115,6 +115,17 @@ impl Store {
         cache == Some(true) && primary != Some(false)
     }
 
+    /// Whether it was last claimed with another key, so that only the account's mail address can tell
+    /// whether it is the same account.
+    pub fn is_of_another_key(&self) -> bool {
+        let own = Owner::new(&self.inner.key, "");
+        let owners = [
+            self.inner.writer.cache().owner(),
+            self.inner.primary.owner().ok().flatten(),
+        ];
+        owners.into_iter().flatten().any(|owner| !owner.is(&own))
+    }
+
     /// Notes that it is the account with this mail address. What is kept of another account is thrown
     /// away if that account can tell it again, and else is a reason to refuse. Blocks for the disk.
     pub fn claim(&self, email: &str) -> Result<(), StoreError> {

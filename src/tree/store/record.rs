@@ -12,7 +12,7 @@ use super::codec::{Reader, Writer};
 use crate::api::{FileId, FileUrl, FolderId, UnixSeconds, Whirlpool};
 use crate::tree::inode::Ino;
 use crate::tree::listing::Listing;
-use crate::tree::node::{File, Folder, Kind};
+use crate::tree::node::{ContentType, File, Folder, Kind};
 use crate::tree::root::RootFolder;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -84,7 +84,7 @@ pub(super) fn listing(listing: &Listing, fetched: Duration) -> Vec<u8> {
     }
     let mut types: Vec<&str> = entries
         .iter()
-        .filter_map(|node| node.file()?.content_type.as_deref())
+        .filter_map(|node| Some(node.file()?.content_type.as_deref()?.as_str()))
         .collect();
     types.sort_unstable();
     types.dedup();
@@ -109,9 +109,10 @@ pub(super) fn read_listing(folder: FolderId, record: &[u8]) -> Option<StoredList
     let fetched = Duration::from_millis(from.number()?);
     let marks = from.byte()?;
     let modified = optional(marks & whole::MODIFIED != 0, || from.signed())?;
-    let mut types: Vec<Arc<str>> = Vec::new();
+    let mut types = Vec::new();
     for _ in 0..from.count()? {
-        types.push(std::str::from_utf8(from.text()?).ok()?.into());
+        let name = std::str::from_utf8(from.text()?).ok()?;
+        types.push(Arc::new(ContentType::new(name)));
     }
     let count = from.count()?;
     let mut entries = Vec::with_capacity(count);
@@ -157,7 +158,7 @@ fn write_file(out: &mut Writer, file: &File, types: &[&str]) {
     let content_type = file
         .content_type
         .as_deref()
-        .and_then(|text| types.binary_search(&text).ok());
+        .and_then(|it| types.binary_search(&it.as_str()).ok());
     let is_usual = file.url == FileUrl::of(file.url.id());
     let mut marks = 0;
     for (is_set, mark) in [
@@ -187,7 +188,7 @@ fn write_file(out: &mut Writer, file: &File, types: &[&str]) {
     }
 }
 
-fn read_file(from: &mut Reader<'_>, marks: u8, types: &[Arc<str>]) -> Option<File> {
+fn read_file(from: &mut Reader<'_>, marks: u8, types: &[Arc<ContentType>]) -> Option<File> {
     let id = FileId::parse(std::str::from_utf8(from.text()?).ok()?)?;
     let url = if marks & mark::OTHER_DOMAIN == 0 {
         FileUrl::of(id)

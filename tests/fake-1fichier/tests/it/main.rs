@@ -7,3 +7,4 @@ mod failing;
 mod limits;
 mod secure;
 mod uploads;
+mod wire;
