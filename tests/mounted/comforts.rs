@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const MIB: u64 = 1 << 20;
@@ -332,6 +332,54 @@ fn the_cache_is_never_over_its_limit_while_three_times_as_much_is_read() {
     assert!(most <= limit, "{most} bytes");
     assert!(most > limit / 2, "{most} bytes: it was hardly used");
     mount.umount();
+    assert_well_behaved(&fake);
+}
+
+/// A small file system on a folder, gone when dropped.
+struct Tmpfs(PathBuf);
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_cache_disk_leaves_reading_as_it_was() {
+    if !can_mount() {
+        return;
+    }
+    let fake = Fake::builder().clock(FACTOR).start().unwrap();
+    let size = 9 * MIB;
+    fake.account().add_synthetic(0, "film", size, 6);
+    let mut mount = Mount::prepared(&fake, Some(FACTOR), &[]);
+    let small = Tmpfs(cache_dir(&mount));
+    let mut command = Command::new("mount");
+    command
+        .args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"])
+        .arg(&small.0);
+    if !command.status().is_ok_and(|status| status.success()) {
+        eprintln!("!!! SKIPPED: no small file system can be mounted here !!!");
+        return;
+    }
+    mount.start();
+    let want = expected(6, size);
+    for _ in 0..2 {
+        assert!(read_file(&mount.path("film")).unwrap() == want);
+        let _ = fs::write("/proc/sys/vm/drop_caches", "1");
+    }
+    let status = &lines(&run(&mount, &["cache", "status", "--json"]))[0];
+    let problem = status["problem"].as_str().unwrap_or_default();
+    assert!(problem.contains("No space left"), "{status}");
+    // Warming says why it cannot.
+    let refused = run(&mount, &["warm", text(&mount.path("film"))]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && said.contains("No space left"),
+        "{said}"
+    );
+    mount.umount();
+    drop(small);
     assert_well_behaved(&fake);
 }
 

@@ -3,9 +3,9 @@
 //!
 //! A check counts as no use: it changes nobody's turn to be evicted. What it finds damaged is not
 //! present from then on.
-use super::geometry::{UNIT, existing, masks, runs, unit_range, units_touched};
+use super::geometry::{UNIT, bit_of, existing, masks, runs, segment_of, unit_range, units_touched};
 use super::map::Map;
-use super::segment::Patch;
+use super::segment::{Entry, Patch};
 use super::{DiskCache, Pin, UNIT_LEN, checksum};
 use crate::api::{FileId, Whirlpool, WhirlpoolHasher};
 use crate::util::sync::lock;
@@ -53,7 +53,7 @@ impl DiskCache {
             .map(|(file, entry)| Kept {
                 file: *file,
                 size: entry.size,
-                bytes: map.held(*file).iter().map(|it| it.end - it.start).sum(),
+                bytes: entry.present_bytes(),
             })
             .collect();
         files.sort_unstable_by_key(|kept| kept.file);
@@ -260,6 +260,23 @@ impl Drop for Loan {
         lock(&shared.map).unpin(self.file, &self.units);
         // It may have been forgotten meanwhile.
         shared.queue.nudge();
+    }
+}
+
+impl Entry {
+    /// Bytes of the file in its present units.
+    fn present_bytes(&self) -> u64 {
+        let last = self.size.div_ceil(UNIT).saturating_sub(1);
+        let has_last = self
+            .segment(segment_of(last))
+            .is_some_and(|it| it.present & bit_of(last) != 0);
+        let range = unit_range(last, self.size);
+        let short = if has_last {
+            UNIT - (range.end - range.start)
+        } else {
+            0
+        };
+        self.units * UNIT - short
     }
 }
 

@@ -17,6 +17,7 @@ fn a_check_finds_what_is_damaged_and_leaves_the_rest() {
         seen.push(bytes);
         true
     };
+    assert_eq!(cache.files()[0].bytes, size);
     let whole = cache.verify(id(1), true, &mut tell).unwrap();
     assert_eq!((whole.sound, whole.damaged, whole.size), (size, 0, size));
     assert_eq!(whole.whirlpool, Some(Whirlpool::of(&content(1, 0..size))));
@@ -46,8 +47,8 @@ fn a_check_finds_what_is_damaged_and_leaves_the_rest() {
     let cut = cache.verify(id(2), false, &mut |_| true).unwrap();
     assert_eq!((cut.sound, cut.damaged), (7 * UNIT, 10 * UNIT));
     std::fs::remove_file(data_file(dir.path(), 2)).unwrap();
-    let files: Vec<_> = cache.files().iter().map(|it| it.file).collect();
-    assert_eq!(files, [id(1), id(2)]);
+    let files: Vec<_> = cache.files().iter().map(|it| (it.file, it.bytes)).collect();
+    assert_eq!(files, [(id(1), 39 * UNIT), (id(2), 7 * UNIT)]);
     let mut stopped = |_| false;
     assert_eq!(cache.verify(id(1), true, &mut stopped), None);
 }
