@@ -164,7 +164,7 @@ fn page(disk: &DiskFigures) -> String {
     let mut lines = vec![
         (
             "Holds",
-            format!("{} of {} files", size(disk.bytes), disk.files),
+            format!("{} of {}", size(disk.bytes), files::count(disk.files)),
         ),
         ("Limit", size(disk.budget_bytes)),
     ];
@@ -214,7 +214,8 @@ fn clear(args: ClearArgs) -> Result<ExitCode, Failure> {
         failed = outcome.failed;
     }
     let freed = ByteSize(cleared.bytes).display().iec();
-    say(&format!("{freed} of {} files thrown away\n", cleared.files))?;
+    let what = files::count(cleared.files);
+    say(&format!("{freed} of {what} thrown away\n"))?;
     if failed > 0 {
         return Err(anyhow!("{failed} failed, see above").into());
     }
@@ -343,24 +344,24 @@ impl Sum {
     fn words(&self) -> String {
         let size = |bytes: u64| ByteSize(bytes).display().iec().to_string();
         let mut parts = vec![format!(
-            "{} of {} files sound",
+            "{} of {} sound",
             size(self.sound_bytes),
-            self.files
+            files::count(self.files)
         )];
         if self.compared > 0 {
-            let count = self.compared;
-            parts.push(format!("{count} files whole and as the service has them"));
+            let what = files::count(self.compared);
+            parts.push(format!("{what} whole and as the service has it"));
         }
         if self.damaged_files > 0 {
             parts.push(format!(
-                "{} of {} files damaged and thrown away",
+                "{} of {} damaged and thrown away",
                 size(self.damaged_bytes),
-                self.damaged_files
+                files::count(self.damaged_files)
             ));
         }
         if self.differ > 0 {
-            let count = self.differ;
-            parts.push(format!("{count} files differ from the service's hash"));
+            let what = files::count(self.differ);
+            parts.push(format!("{what} not as the service has it"));
         }
         parts.join("; ") + "\n"
     }

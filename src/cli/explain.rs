@@ -118,7 +118,11 @@ fn listing(listed: &Listed) -> String {
             } else {
                 ""
             };
-            format!("{entries} entries{part}, {age} s old{old}; {again}")
+            let entries = match entries {
+                1 => "1 entry".to_owned(),
+                more => format!("{more} entries"),
+            };
+            format!("{entries}{part}, {age} s old{old}; {again}")
         }
         _ if listed.kept == "disk" => format!("kept on disk, not in memory; {again}"),
         _ => format!("not known; {again}"),

@@ -78,6 +78,14 @@ pub(super) fn server(given: &Path) -> anyhow::Result<(PathBuf, Client)> {
     Ok((path, client))
 }
 
+/// A number of files in words.
+pub(super) fn count(files: u64) -> String {
+    match files {
+        1 => "1 file".to_owned(),
+        more => format!("{more} files"),
+    }
+}
+
 /// Opens a file or folder without reading it: it keeps its number while this lives.
 pub(super) fn hold(path: &Path) -> io::Result<File> {
     OpenOptions::new()

@@ -119,9 +119,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     });
     if !args.json {
         let text = format!(
-            "{} of {} files on disk, {} of it fetched now\n",
+            "{} of {} on disk, {} of it fetched now\n",
             ByteSize(bytes).display().iec(),
-            outcome.files,
+            files::count(outcome.files),
             ByteSize(fetched).display().iec()
         );
         match io::stdout().write_all(text.as_bytes()) {

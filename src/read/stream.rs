@@ -167,7 +167,7 @@ async fn attempt(
         .download(&link.link, range, file.size, deadline)
         .await?;
     file.token.worked(link);
-    let mut purse = shared.pace.purse();
+    let mut purse = shared.pace.purse(file.id);
     while let Some(chunk) = body
         .next(Deadline::within(shared.clock, STALL_LIMIT))
         .await?

@@ -29,6 +29,9 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 /// How often it is looked whether a reader still waits.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// How long to wait before looking again for bytes that a reader's stream is about to bring.
+const ON_ITS_WAY: Duration = Duration::from_millis(100);
+
 /// Failures one after the other, without a byte in between, after which a file is given up.
 const MOST_FAILURES: u32 = 8;
 
@@ -128,6 +131,11 @@ impl Reader {
                 if here == range.end {
                     break;
                 }
+                if job.is_coming(here) {
+                    self.shared.clock.sleep(ON_ITS_WAY).await;
+                    at = here;
+                    continue;
+                }
                 let end = job.gap_end(here, range.end);
                 warmed.fetched += job.bring(here..end).await?;
                 warmed.bytes += end - here;
@@ -146,6 +154,12 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Whether a reader's stream is about to bring the byte at `at`, to the disk as well.
+    fn is_coming(&self, at: u64) -> bool {
+        let coming = self.handle.file.coming();
+        coming.iter().any(|range| range.contains(&at))
+    }
+
     /// Where what is missing from `at` on ends: at bytes that are here, or after a range.
     fn gap_end(&self, at: u64, most: u64) -> u64 {
         let most = most.min(at.saturating_add(RANGE));
@@ -258,7 +272,7 @@ impl Job<'_> {
         let body = client.download(&link.link, *at..end, file.size, deadline);
         let mut body = body.await.map_err(lost)?;
         file.token.worked(&link);
-        let mut purse = pace.purse();
+        let mut purse = pace.purse(file.id);
         loop {
             let next = body.next(Deadline::within(*clock, STALL_LIMIT));
             let Some(chunk) = next.await.map_err(lost)? else {

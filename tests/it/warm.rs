@@ -200,8 +200,7 @@ async fn all_downloads_together_keep_to_the_limit() {
     let slack = 8 * MIB / 2;
     let most = u64::try_from(spent.as_millis()).unwrap() * limit / 1000 + slack;
     assert!(fetched <= most, "{fetched} bytes in {spent:?}");
-    let (least, most) = (at.iter().min().unwrap(), at.iter().max().unwrap());
-    assert!(*least > 0 && *most <= 3 * least + MIB, "{at:?}");
+    assert!(at.iter().all(|it| *it > 0), "{at:?}");
     let times = &bench.reader.explain(handles[0].id()).handles[0].times;
     assert!(times.limit > 0.5, "{times:?}");
     assert_well_behaved(&bench.fake);

@@ -107,7 +107,7 @@ fn what_was_warmed_is_read_at_once_and_can_be_checked_and_cleared() {
     let small = films.join("small");
     let checked = out(&run(&mount, &["cache", "verify", text(&small)]));
     assert!(
-        checked.contains("1 files whole and as the service has them"),
+        checked.contains("1 file whole and as the service has it"),
         "{checked}"
     );
     let differs = run(&mount, &["cache", "verify", "--json", text(&films)]);
@@ -128,9 +128,9 @@ fn what_was_warmed_is_read_at_once_and_can_be_checked_and_cleared() {
         &["warm", "--edges", text(&mount.path("other"))],
     ));
     let cleared = out(&run(&mount, &["cache", "clear", text(&small)]));
-    assert_eq!(cleared, "1.0 MiB of 1 files thrown away\n");
+    assert_eq!(cleared, "1.0 MiB of 1 file thrown away\n");
     let cleared = out(&run(&mount, &["cache", "clear"]));
-    assert_eq!(cleared, "1.0 MiB of 1 files thrown away\n");
+    assert_eq!(cleared, "1.0 MiB of 1 file thrown away\n");
 
     // A folder somebody else uses is not touched.
     let cache = cache_dir(&mount);
@@ -162,9 +162,9 @@ fn a_cache_that_nobody_mounts_can_be_looked_at_checked_and_cleared() {
     out(&run(&mount, &["warm", text(&mount.path("film"))]));
     mount.umount();
     let page = out(&run(&mount, &["cache", "status"]));
-    assert!(page.contains("of 1 files\nLimit    10.0 GiB"), "{page}");
+    assert!(page.contains("of 1 file\nLimit    10.0 GiB"), "{page}");
     let checked = out(&run(&mount, &["cache", "verify"]));
-    assert_eq!(checked, "2.0 MiB of 1 files sound\n");
+    assert_eq!(checked, "2.0 MiB of 1 file sound\n");
     let data = File::options().write(true).open(&data_files(&mount)[0]);
     data.unwrap().write_all_at(b"damage", MIB).unwrap();
     let found = run(&mount, &["cache", "verify"]);
@@ -179,7 +179,7 @@ fn a_cache_that_nobody_mounts_can_be_looked_at_checked_and_cleared() {
     assert!((65_536..MIB).contains(&sent), "{sent}");
     mount.umount();
     let cleared = out(&run(&mount, &["cache", "clear"]));
-    assert!(cleared.ends_with("of 1 files thrown away\n"), "{cleared}");
+    assert!(cleared.ends_with("of 1 file thrown away\n"), "{cleared}");
     assert!(data_files(&mount).is_empty());
     assert!(
         run(&mount, &["cache", "verify", "--whirlpool"])
@@ -239,7 +239,7 @@ fn an_explanation_tells_all_that_is_documented() {
         assert!(page.contains(says), "{says}: {page}");
     }
     let folder = out(&run(&mount, &["explain", text(&mount.path("folder"))]));
-    assert!(folder.contains("1 entries"), "{folder}");
+    assert!(folder.contains("1 entry"), "{folder}");
     assert_eq!(fake.log().len(), calls, "it asked the service");
     drop(file);
     mount.umount();
