@@ -9,6 +9,7 @@ import time
 import library
 import listing
 import load
+import priority
 import reading
 import report
 from measure import Run
@@ -17,6 +18,7 @@ from processes import end_on_signals, target, work_folder
 ROWS = {
     "open": reading.opening,
     "seek": reading.seeking,
+    "leave": reading.leaving,
     "sequential": reading.sequential,
     "cached": reading.cached,
     "probe": library.probing,
@@ -29,6 +31,7 @@ ROWS = {
     "crowd": load.crowd,
     "hostile": load.hostile,
     "stalled": load.stalled,
+    "priority": priority.priority,
 }
 
 

@@ -97,9 +97,61 @@ def seeking(run):
     ])
 
 
+def leaving(run):
+    """Seeks away from a film in full flow: what comes in vain, and how soon the other place is there."""
+    seeks, stretch, piece = run.pick(8, 30), 40 * MIB, 256 * KIB
+    lines = {key: {} for key in ("p50", "p95", "over", "stream", "tokens", "failed", "rules")}
+    for client in run.clients(OURS, RCLONE, MEDIA):
+        with run.service(client, content=["--synthetic", "film.mkv=40G:7"]) as (fake, folder):
+            with mounted(client, fake, folder) as mount:
+                places, times, read = random.Random(2), [], 0
+                fd = os.open(mount.path / "film.mkv", os.O_RDONLY)
+                try:
+                    for _ in range(seeks):
+                        at = places.randrange(0, 39_000_000_000)
+                        took = timed(lambda: read_exactly(fd, piece, at))
+                        times.append(took)
+                        if took is None:
+                            continue
+                        read += piece
+                        for step in range(at + piece, at + stretch, MIB):
+                            failed = timed(lambda: read_exactly(fd, MIB, step)) is None
+                            read += 0 if failed else MIB
+                finally:
+                    os.close(fd)
+                # What was on its way when the file was closed.
+                time.sleep(1)
+            log, name = fake.log(), client.name
+            asked = [(e["bytes_sent"], asked_bytes(e)) for e in log.of("download")]
+            broken_off = sum(sent < wanted for sent, wanted in asked)
+            over = max(0, log.bytes() - read)
+            lines["p50"][name], lines["p95"][name] = quantile(times[1:], 0.5), quantile(times[1:], 0.95)
+            lines["over"][name] = over / seeks
+            lines["stream"][name] = over / max(seeks, broken_off)
+            lines["tokens"][name], lines["failed"][name] = log.tokens(), failures(times)
+            lines["rules"][name] = broken(fake.violations())
+    floor = 0.060 + piece / CONNECTION
+    return Table("Seeks in full flow", f"Profile `home`, {seeks} times {stretch // MIB} MiB of a 40 GB film as fast as they "
+                 "come, then elsewhere at once, 256 KiB first.", [
+        Line("first 256 KiB elsewhere, median", milliseconds, lines["p50"], floor),
+        Line("95 of 100 within", milliseconds, lines["p95"], floor),
+        Line("bytes sent in vain per seek", size, lines["over"]),
+        Line("of them per connection left behind", size, lines["stream"], None, "≤ 8 MiB"),
+        Line("token calls", count, lines["tokens"], None, "1"),
+        Line("seeks that failed", count, lines["failed"]),
+        Line("rules broken", count, lines["rules"], None, "0"),
+    ])
+
+
+def asked_bytes(entry):
+    """The length of the range a download asked for."""
+    first, _, last = (entry["params"].get("range") or "bytes=0-0").removeprefix("bytes=").partition("-")
+    return int(last) - int(first) + 1 if first and last else 0
+
+
 def sequential(run):
     """One film from its start to its end, as fast as it comes."""
-    home_bytes, fast_bytes = run.pick(500, 2_000) * 10**6, run.pick(1_000, 4_000) * 10**6
+    home_bytes, fast_bytes = run.pick(1_000, 2_000) * 10**6, run.pick(1_000, 4_000) * 10**6
     speed, fast, cpu, served, memory = {}, {}, {}, {}, {}
     for client in run.clients(OURS, RCLONE, MEDIA):
         content = ["--synthetic", f"film.mkv={home_bytes}:7"]
@@ -140,6 +192,8 @@ def machine_ceiling(run):
         _, curl = fake.curl(link, "-o", "/dev/null")
         fetch = (curl + fake.process.cpu() - serving) / (length / 1e9)
         curl /= length / 1e9
+        # Calls are rationed, and the link above was one.
+        time.sleep(1.5)
         with mounted(OURS, fake, folder, ["--cache-size", "0"]) as mount:
             path = mount.path / "small.mkv"
             read_through(path)

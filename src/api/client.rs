@@ -15,8 +15,8 @@ use crate::secret::ApiKey;
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
 use crate::util::retry::Backoff;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{RequestBuilder, Response};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::Arc;
@@ -172,12 +172,18 @@ impl Client {
                 return Err(before.unwrap_or(error));
             }
             let wait = match error.kind {
-                ErrorKind::Flood if error.reached == Reached::NotSent => return Err(error),
+                ErrorKind::Flood | ErrorKind::Maintenance | ErrorKind::Server
+                    if error.reached == Reached::NotSent =>
+                {
+                    return Err(error);
+                }
                 // The scheduler knows when; asking it again waits, or fails with the time to wait.
                 ErrorKind::Flood => Duration::ZERO,
                 ErrorKind::Server | ErrorKind::Network | ErrorKind::Timeout => backoff
                     .next_wait()
                     .max(error.retry_after.unwrap_or_default()),
+                // Whether the page is to be believed is the scheduler's to say.
+                ErrorKind::Maintenance => backoff.next_wait(),
                 ErrorKind::Malformed => {
                     malformed += 1;
                     if malformed >= MALFORMED_TRIES {
@@ -282,7 +288,7 @@ pub(super) struct AnswerHead {
 
 impl AnswerHead {
     #[cfg(test)]
-    pub(super) fn new(status: u16) -> Self {
+    pub(super) fn bare(status: u16) -> Self {
         Self {
             status,
             content_type: String::new(),
@@ -291,9 +297,12 @@ impl AnswerHead {
     }
 
     pub(super) fn of(response: &Response) -> Self {
-        let headers = response.headers();
+        Self::new(response.status(), response.headers())
+    }
+
+    pub(super) fn new(status: StatusCode, headers: &HeaderMap) -> Self {
         Self {
-            status: response.status().as_u16(),
+            status: status.as_u16(),
             content_type: header_text(headers.get(CONTENT_TYPE)),
             retry_after: classify::retry_after(&header_text(headers.get(RETRY_AFTER))),
         }
@@ -319,8 +328,9 @@ pub(super) fn verdict<T>(outcome: &Result<T, ApiError>) -> Verdict {
         ErrorKind::IpBanned => Verdict::Banned,
         ErrorKind::OwnerLocked => Verdict::OwnerLocked,
         ErrorKind::Maintenance => Verdict::Maintenance,
-        // Answers all the same, if none that says what became of the call.
-        ErrorKind::Server | ErrorKind::Malformed => Verdict::Answered,
+        ErrorKind::Server => Verdict::Failed,
+        // An answer all the same, if none that says what became of the call.
+        ErrorKind::Malformed => Verdict::Answered,
         _ => match error.reached {
             Reached::Answered => Verdict::Answered,
             Reached::Unknown => Verdict::Lost,

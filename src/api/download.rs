@@ -5,17 +5,19 @@
 //! Never knows tokens' ages, caches or readers; connections are the caller's to limit.
 use super::classify;
 use super::client::{AnswerHead, Client};
+use super::data;
 use super::error::{ApiError, ErrorKind, Reached};
-use super::text::header_text;
-use super::transport::{self, PAGE_BYTES};
+use super::text::{header_text, one_line};
+use super::transport::{PAGE_BYTES, Read, chain};
 use super::types::DownloadLink;
 use crate::util::deadline::Deadline;
 use bytes::Bytes;
-use reqwest::Response;
-use reqwest::header::{
-    CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, LOCATION,
-    RANGE,
+use hyper::body::Incoming;
+use hyper::header::{
+    CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue,
+    LOCATION,
 };
+use hyper::{Response, Uri};
 use std::ops::Range;
 
 /// How the exchange is called in errors.
@@ -23,7 +25,7 @@ const CALL: &str = "download";
 
 /// The bytes of one range as they arrive. Dropping it closes the connection, unless all came.
 pub struct Body {
-    response: Response,
+    response: Incoming,
     left: u64,
 }
 
@@ -50,11 +52,11 @@ impl Client {
                 detail,
             ));
         }
-        let url = self.api_url().download(CALL, &link.0)?;
+        let uri = self.download_uri(link)?;
         let asked = format!("bytes={}-{}", range.start, range.end - 1);
-        let request = self.transport().data.get(url).header(RANGE, asked);
+        let asked = HeaderValue::try_from(asked).map_err(|_| wrong("no range"))?;
         let work = async {
-            let response = self.send(CALL, request).await?;
+            let response = self.transport().data.get(CALL, uri, asked).await?;
             admit(response, &range, size).await
         };
         deadline.run(work).await.unwrap_or_else(|| {
@@ -67,6 +69,22 @@ impl Client {
             ))
         })
     }
+
+    /// Has a connection to where `link` leads stand ready, beside those in use: for a reader that
+    /// may soon want other bytes. Costs no request; whether it succeeds shows when it is used.
+    pub fn prepare_download(&self, link: &DownloadLink) {
+        if let Ok(uri) = self.download_uri(link) {
+            self.transport().data.prepare(&uri);
+        }
+    }
+
+    fn download_uri(&self, link: &DownloadLink) -> Result<Uri, ApiError> {
+        let url = self.api_url().download(CALL, &link.0)?;
+        url.as_str().parse().map_err(|_| {
+            let detail = "the download address is no address";
+            ApiError::new(ErrorKind::Malformed, CALL, Reached::NotSent, detail)
+        })
+    }
 }
 
 impl Body {
@@ -77,11 +95,11 @@ impl Body {
             |detail: String| ApiError::new(ErrorKind::Network, CALL, Reached::Answered, detail);
         while self.left > 0 {
             let left = self.left;
-            let Some(chunk) = deadline.run(self.response.chunk()).await else {
+            let Some(chunk) = deadline.run(data::chunk(&mut self.response)).await else {
                 return Err(lost(format!("silence with {left} bytes to come")));
             };
             let chunk = chunk
-                .map_err(|error| lost(transport::wire_error(CALL, error).detail.into()))?
+                .map_err(|error| lost(one_line(&chain(&error))))?
                 .ok_or_else(|| lost(format!("the answer ended {left} bytes early")))?;
             let got = chunk.len() as u64;
             if got > left {
@@ -108,17 +126,22 @@ impl std::fmt::Debug for Body {
     }
 }
 
-async fn admit(mut response: Response, range: &Range<u64>, size: u64) -> Result<Body, ApiError> {
-    let head = AnswerHead::of(&response);
-    let headers = response.headers();
+async fn admit(
+    response: Response<Incoming>,
+    range: &Range<u64>,
+    size: u64,
+) -> Result<Body, ApiError> {
+    let (parts, mut body) = response.into_parts();
+    let headers = &parts.headers;
+    let head = AnswerHead::new(parts.status, headers);
     let length = range.end - range.start;
     match head.status {
         206 => check_partial(headers, range, size)?,
         200 if !is_page(&head, headers) => check_whole(headers, range, size)?,
         _ => {
             let location = header_text(headers.get(LOCATION));
-            let page = transport::read_body(CALL, &mut response, PAGE_BYTES).await;
-            let page = page.map(transport::Read::into_bytes).unwrap_or_default();
+            let page = data::read_body(&mut body, PAGE_BYTES).await;
+            let page = page.map(Read::into_bytes).unwrap_or_default();
             return Err(classify::download_page(
                 CALL,
                 head.as_head(),
@@ -128,7 +151,7 @@ async fn admit(mut response: Response, range: &Range<u64>, size: u64) -> Result<
         }
     }
     Ok(Body {
-        response,
+        response: body,
         left: length,
     })
 }
@@ -185,6 +208,6 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
 }
 
 fn wrong(detail: &str) -> ApiError {
-    let detail = super::text::one_line(detail);
+    let detail = one_line(detail);
     ApiError::new(ErrorKind::WrongBytes, CALL, Reached::Answered, detail)
 }

@@ -8,12 +8,16 @@
 //!      ├▶ classify    what an answer means            wire      lenient JSON
 //!      └▶ error       what a failure means
 //! download    bytes of a file      multipart   the body of an upload
+//!  └▶ data    requests to download hosts
+//!      └▶ dial   their connections, one of them in reserve
 //! hash, paris the service's hash and dates
 //! ```
 pub mod ask;
 mod calls;
 pub mod classify;
 mod client;
+mod data;
+mod dial;
 mod download;
 pub mod error;
 pub mod hash;

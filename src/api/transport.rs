@@ -5,6 +5,7 @@
 //! bound. Two pools, so that a hundred idle data connections never crowd out a call. Never knows
 //! calls, JSON or the key.
 use super::client::Settings;
+use super::data::DataClient;
 use super::error::{ApiError, ErrorKind, Reached};
 use super::text::one_line;
 use bytes::Bytes;
@@ -14,20 +15,22 @@ use std::sync::Once;
 use std::time::Duration;
 
 /// Until a connection stands, TLS included: three lost SYN packets (1 + 2 + 4 s) and the handshake.
-const CONNECT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
 /// Idle connections to the API are given up before the service does it (usual servers: 60 to 75 s),
 /// so that a call is rarely sent into a closing connection.
 const API_IDLE: Duration = Duration::from_secs(20);
 /// Idle data connections are kept for a reader that comes back after a pause of thought.
-const DATA_IDLE: Duration = Duration::from_secs(30);
+pub(super) const DATA_IDLE: Duration = Duration::from_secs(30);
 /// Idle connections kept per API or node host: calls are few.
 const API_IDLE_COUNT: usize = 4;
 /// Idle connections kept per download host: below the 30 the service allows in all.
-const DATA_IDLE_COUNT: usize = 16;
+pub(super) const DATA_IDLE_COUNT: usize = 16;
 /// How often the kernel asks whether a silent peer is still there.
-const KEEPALIVE: Duration = Duration::from_secs(30);
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Sent data the peer's kernel has not acknowledged for so long means a dead path.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+pub(super) const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+/// What every request calls itself.
+pub(super) const USER_AGENT: &str = concat!("fichierfs/", env!("CARGO_PKG_VERSION"));
 /// Longest JSON answer read: 5,000 entries of the longest names take about 8 MiB.
 pub(super) const ANSWER_BYTES: usize = 32 << 20;
 /// Longest page read: a page is only looked at for a sentence.
@@ -62,7 +65,7 @@ pub(super) struct Transport {
     /// For the API and upload nodes.
     pub(super) api: reqwest::Client,
     /// For download hosts; never sees the key.
-    pub(super) data: reqwest::Client,
+    pub(super) data: DataClient,
 }
 
 impl Transport {
@@ -71,24 +74,17 @@ impl Transport {
         let api = builder(settings)?
             .pool_idle_timeout(API_IDLE)
             .pool_max_idle_per_host(API_IDLE_COUNT);
-        let data = builder(settings)?
-            .pool_idle_timeout(DATA_IDLE)
-            .pool_max_idle_per_host(DATA_IDLE_COUNT);
-        let build = |builder: reqwest::ClientBuilder| {
-            builder
-                .build()
-                .map_err(|error| SetupError::Tls(chain(&error)))
-        };
-        Ok(Self {
-            api: build(api)?,
-            data: build(data)?,
-        })
+        let api = api
+            .build()
+            .map_err(|error| SetupError::Tls(chain(&error)))?;
+        let data = DataClient::new(settings)?;
+        Ok(Self { api, data })
     }
 }
 
 fn builder(settings: &Settings) -> Result<reqwest::ClientBuilder, SetupError> {
     let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("fichierfs/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -182,7 +178,7 @@ impl Read {
 }
 
 /// Whether a TLS error is among the causes.
-fn is_tls(error: &reqwest::Error) -> bool {
+pub(super) fn is_tls(error: &(dyn StdError + 'static)) -> bool {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(current) = cause {
         if current.is::<rustls::Error>() {
@@ -204,7 +200,7 @@ fn is_tls(error: &reqwest::Error) -> bool {
 }
 
 /// An error and its causes in one line, each said once.
-fn chain(error: &(dyn StdError + 'static)) -> String {
+pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut out = error.to_string();
     let mut cause = error.source();
     while let Some(current) = cause {

@@ -181,7 +181,7 @@ fn open(handle: &OpenHandle) -> Vec<(&'static str, String)> {
     let who = match handle.pid {
         _ if handle.lent => "the kernel reads the disk cache itself".to_owned(),
         0 => "nobody has read it yet".to_owned(),
-        thread => format!("last read by {}", reader(thread)),
+        pid => format!("last read by {}", reader(pid)),
     };
     let mut lines = vec![(
         state,
@@ -233,16 +233,11 @@ fn open(handle: &OpenHandle) -> Vec<(&'static str, String)> {
     lines
 }
 
-/// The program a thread belongs to, or belonged to.
-fn reader(thread: u32) -> String {
-    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.map(|value| value.trim().to_owned())
-    };
-    match (field("Name:"), field("Tgid:")) {
-        (Some(name), Some(process)) => format!("{name} (process {process})"),
-        _ => format!("process {thread}, which has ended"),
+/// A process with its name, if it still runs.
+fn reader(pid: u32) -> String {
+    match std::fs::read_to_string(format!("/proc/{pid}/comm")) {
+        Ok(name) => format!("{} (process {pid})", name.trim()),
+        Err(_) => format!("process {pid}, which has ended"),
     }
 }
 

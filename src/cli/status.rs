@@ -316,6 +316,7 @@ fn because(cause: &str) -> &str {
         "banned" => "the service has locked this address",
         "owner_locked" => "the service said \"owner locked\"",
         "maintenance" => "the service is in maintenance",
+        "down" => "the service only answers with failures",
         "unknown" => "nothing is known of earlier calls",
         other => other,
     }

@@ -206,6 +206,8 @@ pub struct Mount {
     pub read_timeout: Duration,
     /// How fast contents may come and go.
     pub bwlimit: Bandwidth,
+    /// Connections one file is read over at most.
+    pub streams_per_file: usize,
     /// Whether downloads may spend CDN credits.
     pub cdn: bool,
 }
@@ -272,6 +274,9 @@ impl Mount {
             crawl: !options.no_crawl.unwrap_or(false),
             read_timeout,
             bwlimit: options.bwlimit.unwrap_or_default(),
+            streams_per_file: options
+                .streams_per_file
+                .unwrap_or(options::DEFAULT_STREAMS_PER_FILE),
             cdn: options.cdn.unwrap_or(false),
             account,
         })

@@ -30,6 +30,9 @@ pub const DEFAULT_DIR_CACHE_TIME: Duration = Duration::from_secs(5 * 60);
 /// How long a read may take: two silences after a flood, or a handful of broken connections.
 pub const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Connections one file is read over at most: four times what one gives, and others still get theirs.
+pub const DEFAULT_STREAMS_PER_FILE: usize = 4;
+
 /// Least time for a read: a link, a connection and some bytes on an ordinary day.
 pub const LEAST_READ_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -141,6 +144,11 @@ pub struct MountOptions {
     /// 1MB:10MB; off or 0 limits nothing [default: off]
     #[arg(long, value_name = "RATE", help_heading = "Service")]
     pub bwlimit: Option<Bandwidth>,
+
+    /// Connections one file is read over at most, from 1 to 8; more than one only where that is
+    /// faster [default: 4]
+    #[arg(long, value_name = "NUMBER", value_parser = values::streams, help_heading = "Service")]
+    pub streams_per_file: Option<usize>,
 
     /// Let downloads spend the account's CDN credits, e.g. where the service lets data centres
     /// download by no other way

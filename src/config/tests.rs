@@ -104,6 +104,7 @@ fn defaults_are_those_the_help_promises() {
     assert_eq!(mount.cache_size, 10 << 30);
     assert_eq!(mount.dir_cache_time, Duration::from_secs(300));
     assert_eq!(mount.read_timeout, Duration::from_secs(60));
+    assert_eq!(mount.streams_per_file, 4);
     assert_eq!(mount.umask, Umask(0o022));
     assert_eq!(mount.root.as_str(), "/");
     assert!(!mount.read_only && !mount.allow_other && !mount.cdn && mount.crawl);

@@ -220,6 +220,17 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
         })
 }
 
+/// Connections for one file at most: what a mount uses in all must do for several (API reference 3).
+const MOST_STREAMS: usize = 8;
+
+/// Parses a number of connections.
+pub(super) fn streams(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| (1..=MOST_STREAMS).contains(count))
+        .ok_or_else(|| format!("a number of connections is one from 1 to {MOST_STREAMS}"))
+}
+
 /// Parses a user: a number or a name this machine knows.
 pub(super) fn user(text: &str) -> Result<u32, String> {
     if let Ok(uid) = text.parse() {

@@ -103,8 +103,7 @@ pub struct Link {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OpenHandle {
-    /// The thread that read last, a process's first thread bearing its number; 0 before the first
-    /// read.
+    /// The process that read last; 0 before the first read.
     pub pid: u32,
     /// Seconds since it was opened.
     pub age: f64,

@@ -16,6 +16,7 @@ mod handles;
 mod init;
 mod notify;
 mod passthrough;
+mod requester;
 mod session;
 mod xattr;
 
@@ -38,6 +39,7 @@ use fuser::{
 };
 use handles::HandleTable;
 use passthrough::Passthrough;
+use requester::Requesters;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -71,6 +73,7 @@ pub struct Fs {
     limits: Limits,
     handles: HandleTable,
     passthrough: Option<Passthrough>,
+    requesters: Requesters,
 }
 
 impl Fs {
@@ -94,22 +97,40 @@ impl Fs {
             limits,
             handles: HandleTable::default(),
             passthrough: settings.passthrough.then(Passthrough::default),
+            requesters: Requesters::default(),
         }
     }
 
     fn caller(&self, request: &Request) -> Caller {
         Caller {
-            requester: Requester(request.pid()),
+            requester: self.requester(request),
             deadline: self.limits.of(Class::Names),
         }
     }
 
-    /// Hands an answer on: at once when it is known, from a task when it is not.
-    fn when_ready<T: 'static>(&self, answer: Cached<T>, then: impl FnOnce(T) + Send + 'static) {
+    /// The process that asks.
+    fn requester(&self, request: &Request) -> Requester {
+        self.requesters.of(request.pid(), self.limits.clock.now())
+    }
+
+    /// Hands an answer on: at once when it is known, from a task when it is not. Who was killed
+    /// meanwhile is not waited with: the reply is dropped, which lets him go.
+    fn when_ready<T: 'static>(
+        &self,
+        request: &Request,
+        answer: Cached<T>,
+        then: impl FnOnce(T) + Send + 'static,
+    ) {
         match answer {
             Cached::Hit(answer) => then(answer),
             Cached::Wait(answer) => {
-                self.runtime.spawn(async move { then(answer.await) });
+                let killed = requester::killed(request.pid(), self.limits.clock);
+                self.runtime.spawn(async move {
+                    tokio::select! {
+                        answer = answer => then(answer),
+                        () = killed => {}
+                    }
+                });
             }
         }
     }
@@ -204,7 +225,9 @@ impl Filesystem for Fs {
             };
             let answers = self.answers();
             let found = self.tree.lookup(folder, name, self.caller(request));
-            self.when_ready(found, move |found| answers.entry(folder, found, reply));
+            self.when_ready(request, found, move |found| {
+                answers.entry(folder, found, reply);
+            });
         });
     }
 
@@ -271,11 +294,11 @@ impl Filesystem for Fs {
                 return reply.error(Errno::EBADF);
             };
             let terms = ReadTerms {
-                requester: Requester(request.pid()),
+                requester: self.requester(request),
                 deadline: self.limits.of(Class::Bytes),
             };
             let bytes = self.reader.read(&open, offset, u64::from(size), terms);
-            self.when_ready(bytes, move |bytes| match bytes {
+            self.when_ready(request, bytes, move |bytes| match bytes {
                 Ok(bytes) => reply.data(&bytes),
                 Err(error) => reply.error(failure("read", ino.0, &error)),
             });
@@ -311,7 +334,7 @@ impl Filesystem for Fs {
             // the middle of a listing is one that programs take for its end.
             let listing = self.tree.children(folder, self.caller(request));
             let tree = self.tree.clone();
-            self.when_ready(listing, move |listing| match listing {
+            self.when_ready(request, listing, move |listing| match listing {
                 Ok(_) => {
                     // Before the answer goes out: the program may close it at once.
                     tree.opened(folder);
@@ -356,7 +379,7 @@ impl Filesystem for Fs {
             };
             let answers = self.answers();
             let listing = self.tree.children(folder, self.caller(request));
-            self.when_ready(listing, move |listing| match listing {
+            self.when_ready(request, listing, move |listing| match listing {
                 Ok(listing) => answers.names(&listing, cookie, reply),
                 Err(error) => reply.error(failure("readdir", ino.0, &error)),
             });
@@ -378,7 +401,7 @@ impl Filesystem for Fs {
             };
             let answers = self.answers();
             let listing = self.tree.children(folder, self.caller(request));
-            self.when_ready(listing, move |listing| match listing {
+            self.when_ready(request, listing, move |listing| match listing {
                 Ok(listing) => answers.names_and_attributes(&listing, cookie, reply),
                 Err(error) => reply.error(failure("readdirplus", ino.0, &error)),
             });

@@ -223,6 +223,7 @@ fn cause_name(cause: GateCause) -> &'static str {
         GateCause::Banned => "banned",
         GateCause::OwnerLocked => "owner_locked",
         GateCause::Maintenance => "maintenance",
+        GateCause::Down => "down",
         GateCause::Unknown => "unknown",
     }
 }

@@ -301,6 +301,7 @@ fn parts(
         disk: disk_cache(config, clock),
         connections: ReadSettings::CONNECTIONS,
         limit: config.bwlimit.down,
+        streams_per_file: config.streams_per_file,
     };
     let reader = Reader::new(client.clone(), clock, reading, runtime.clone());
     Ok(Parts { tree, reader })

@@ -4,14 +4,13 @@
 //! gives is exactly what was put in at that offset. A content never changes under its id, so nothing
 //! here is ever stale. Knows nothing of handles, streams or the network.
 //!
-//! A block is [`BLOCK`] bytes of one file, aligned. It is filled front to back by one stream, from
-//! whatever offset that stream began at, and is readable byte by byte while it fills: a run of
-//! chunks as they came from the connection. When the stream leaves the block the run is copied into
-//! one piece, so that a later read is a slice and the connection's buffers are free again.
+//! A block is [`BLOCK`] bytes of one file, aligned. Whole ones come in one piece, so that a read of
+//! them is a slice. What someone waits for of a block that is still being filled comes before as
+//! runs of smaller pieces; these make way for the whole one, or are joined when there will be none.
+use super::pool::own_piece;
 use crate::api::FileId;
 use crate::util::sync::lock;
 use bytes::{BufMut, Bytes, BytesMut};
-use memmap2::MmapMut;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Mutex;
@@ -53,13 +52,13 @@ struct Slot {
     tick: u64,
 }
 
-/// Bytes `[start, start + len)` of a block, in the chunks they came in.
+/// Bytes `[start, start + len)` of a block, in the pieces they came in.
 #[derive(Debug)]
 struct Run {
     start: u64,
     len: u64,
     chunks: Vec<Bytes>,
-    /// In one piece of its own: holds no buffer of a connection.
+    /// In one piece.
     settled: bool,
 }
 
@@ -192,6 +191,18 @@ impl Blocks {
             let piece = chunk.slice(from..from + offset(part.end - part.start));
             state.append(Key { file, index }, part.start, &piece);
         }
+        state.shrink(self.budget);
+    }
+
+    /// Puts in `piece`, which lies within one block, for the bytes from `at` on. What came of them
+    /// before makes way for it.
+    pub(super) fn put(&self, file: FileId, at: u64, piece: &Bytes) {
+        if piece.is_empty() {
+            return;
+        }
+        let index = at / BLOCK;
+        let mut state = lock(&self.state);
+        state.put(Key { file, index }, at - index * BLOCK, piece);
         state.shrink(self.budget);
     }
 
@@ -343,23 +354,6 @@ fn join(mut runs: Vec<Run>) -> Vec<Run> {
     joined
 }
 
-/// `len` bytes in memory of their own, written by `fill`. Larger ones go back to the system as soon as
-/// they are dropped: blocks come and go in random order for weeks, and in the heap of libc they would
-/// leave holes that take up as much again as the blocks (measured).
-fn own_piece(len: usize, fill: impl FnOnce(&mut [u8])) -> Bytes {
-    /// Bytes from which it is worth a mapping.
-    const LARGE: usize = 32 * 1024;
-    if len >= LARGE
-        && let Ok(mut piece) = MmapMut::map_anon(len)
-    {
-        fill(&mut piece);
-        return Bytes::from_owner(piece);
-    }
-    let mut piece = vec![0; len];
-    fill(&mut piece);
-    piece.into()
-}
-
 /// `range` of a file cut at block borders: block index and the part within that block.
 fn parts(range: Range<u64>) -> impl Iterator<Item = (u64, Range<u64>)> {
     let mut at = range.start;
@@ -405,16 +399,53 @@ impl State {
         self.order.insert(tick, key);
     }
 
-    fn append(&mut self, key: Key, start: u64, piece: &Bytes) {
+    /// The slot of a block, made when there is none, to be [touched](Self::touch) afterwards, and the
+    /// count of bytes held in all.
+    fn slot(&mut self, key: Key) -> (&mut Slot, &mut u64) {
         /// Where ticks begin: leaves 2^62 places in front for slots that are retired.
         const FIRST_TICK: u64 = 1 << 62;
         self.tick = self.tick.max(FIRST_TICK);
-        let len = piece.len() as u64;
         let tick = self.next_tick();
         let slot = self.slots.entry(key).or_insert_with(|| Slot {
             runs: Vec::new(),
             tick,
         });
+        (slot, &mut self.bytes)
+    }
+
+    fn put(&mut self, key: Key, start: u64, piece: &Bytes) {
+        let (slot, held) = self.slot(key);
+        let (mut from, mut until) = (start, start + piece.len() as u64);
+        // What another run holds beyond the piece's ends is not held twice.
+        for run in &slot.runs {
+            let reaches_out = run.start < from || run.end() > until;
+            if reaches_out && run.start <= from {
+                from = from.max(run.end());
+            } else if reaches_out && run.end() >= until {
+                until = until.min(run.start);
+            }
+        }
+        if from < until {
+            for gone in slot
+                .runs
+                .extract_if(.., |run| from <= run.start && run.end() <= until)
+            {
+                *held -= gone.len;
+            }
+            *held += until - from;
+            slot.runs.push(Run {
+                start: from,
+                len: until - from,
+                chunks: vec![piece.slice(offset(from - start)..offset(until - start))],
+                settled: true,
+            });
+        }
+        self.touch(key);
+    }
+
+    fn append(&mut self, key: Key, start: u64, piece: &Bytes) {
+        let len = piece.len() as u64;
+        let (slot, held) = self.slot(key);
         // What is here already is the same: content never changes under an id.
         let have = slot.present_until(start);
         if have >= start + len {
@@ -435,10 +466,8 @@ impl State {
                 settled: false,
             }),
         }
-        self.bytes += added;
-        self.order.remove(&slot.tick);
-        slot.tick = tick;
-        self.order.insert(tick, key);
+        *held += added;
+        self.touch(key);
     }
 
     /// Drops the longest unused until the budget holds.
@@ -455,163 +484,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn file(letter: char) -> FileId {
-        FileId::parse(&letter.to_string().repeat(20)).unwrap()
-    }
-
-    /// The byte every test expects at an offset.
-    fn byte(at: u64) -> u8 {
-        u8::try_from((at.wrapping_mul(2_654_435_761) >> 13) & 0xff).unwrap()
-    }
-
-    fn bytes(range: Range<u64>) -> Bytes {
-        range.map(byte).collect::<Vec<_>>().into()
-    }
-
-    #[test]
-    fn a_block_is_readable_while_it_fills() {
-        let blocks = Blocks::new(1 << 20);
-        let a = file('a');
-        blocks.append(a, 100, &bytes(100..200));
-        assert_eq!(blocks.get(a, 100..200), Some(bytes(100..200)));
-        assert_eq!(blocks.get(a, 150..160), Some(bytes(150..160)));
-        assert_eq!(blocks.get(a, 99..101), None);
-        assert_eq!(blocks.get(a, 150..201), None);
-        assert_eq!(blocks.first_missing(a, 150..4000), 200);
-        assert_eq!(blocks.first_missing(a, 0..4000), 0);
-        assert_eq!(blocks.get(file('b'), 100..101), None);
-    }
-
-    #[test]
-    fn a_settled_block_is_one_slice() {
-        let blocks = Blocks::new(4 << 20);
-        let a = file('a');
-        for start in (0..BLOCK).step_by(16 * 1024) {
-            blocks.append(a, start, &bytes(start..start + 16 * 1024));
-        }
-        blocks.settle(a, 0);
-        let first = blocks.get(a, 0..BLOCK / 2).unwrap();
-        let second = blocks.get(a, BLOCK / 2..BLOCK).unwrap();
-        assert_eq!(first.as_ptr().wrapping_add(first.len()), second.as_ptr());
-        assert_eq!(blocks.bytes(), BLOCK);
-    }
-
-    #[test]
-    fn what_was_consumed_goes_first() {
-        let blocks = Blocks::new(3 * (BLOCK + SLOT_COST));
-        let a = file('a');
-        for index in 0..3 {
-            blocks.append(a, index * BLOCK, &bytes(index * BLOCK..(index + 1) * BLOCK));
-        }
-        blocks.consumed(a, BLOCK..2 * BLOCK);
-        blocks.append(a, 3 * BLOCK, &bytes(3 * BLOCK..4 * BLOCK));
-        assert_eq!(blocks.first_missing(a, 0..4 * BLOCK), BLOCK);
-        assert!(blocks.get(a, 2 * BLOCK..4 * BLOCK).is_some());
-    }
-
-    #[test]
-    fn a_settled_block_keeps_nothing_but_its_bytes() {
-        let blocks = Blocks::new(1 << 20);
-        let buffer = bytes(0..100_000);
-        blocks.append(file('a'), 0, &buffer.slice(..10));
-        assert!(!buffer.is_unique());
-        blocks.settle(file('a'), 0);
-        assert!(buffer.is_unique(), "ten bytes hold a whole buffer");
-        assert_eq!(blocks.get(file('a'), 0..10), Some(bytes(0..10)));
-    }
-
-    #[test]
-    fn settling_loses_nothing_that_comes_meanwhile() {
-        const PIECE: u64 = 512;
-        let blocks = Blocks::new(64 << 20);
-        let a = file('a');
-        // Two streams fill the two halves of each block and settle it again and again.
-        let fill = |half: u64| {
-            for block in 0..4 {
-                let begin = block * BLOCK + half * (BLOCK / 2 + PIECE);
-                for at in (begin..begin + BLOCK / 2 - PIECE).step_by(512) {
-                    blocks.append(a, at, &bytes(at..at + PIECE));
-                    assert_eq!(blocks.first_missing(a, begin..at + PIECE), at + PIECE);
-                    blocks.settle(a, at);
-                    assert_eq!(blocks.first_missing(a, begin..at + PIECE), at + PIECE);
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            scope.spawn(|| fill(0));
-            scope.spawn(|| fill(1));
-        });
-        let state = lock(&blocks.state);
-        let held: u64 = state
-            .slots
-            .values()
-            .flat_map(|slot| &slot.runs)
-            .map(|run| run.len)
-            .sum();
-        assert_eq!(held, state.bytes);
-    }
-
-    #[test]
-    fn many_tiny_files_are_bounded_too() {
-        let blocks = Blocks::new(1 << 20);
-        for number in 0..20_000 {
-            let id = FileId::parse(&format!("{number:020}")).unwrap();
-            blocks.append(id, 0, &bytes(0..1));
-        }
-        let slots = lock(&blocks.state).slots.len();
-        assert!(slots < 5000, "{slots} slots in a MiB");
-    }
-
-    #[derive(Debug, Clone)]
-    enum Op {
-        Append(u64, u64),
-        Settle(u64),
-        Consumed(u64, u64),
-        Get(u64, u64),
-    }
-
-    fn op() -> impl Strategy<Value = Op> {
-        let at = 0..3 * BLOCK;
-        prop_oneof![
-            3 => (at.clone(), 1..BLOCK).prop_map(|(at, len)| Op::Append(at, len)),
-            1 => at.clone().prop_map(Op::Settle),
-            1 => (at.clone(), 1..BLOCK).prop_map(|(at, len)| Op::Consumed(at, len)),
-            2 => (at, 1..2 * BLOCK).prop_map(|(at, len)| Op::Get(at, len)),
-        ]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        /// Whatever comes in whichever order: bytes are the right ones, the count of bytes is that
-        /// of the slots, the budget holds.
-        #[test]
-        fn never_a_wrong_byte_and_never_over_the_budget(ops in prop::collection::vec(op(), 1..60)) {
-            let blocks = Blocks::new(2 * BLOCK);
-            let a = file('a');
-            for op in ops {
-                match op {
-                    Op::Append(at, len) => blocks.append(a, at, &bytes(at..at + len)),
-                    Op::Settle(at) => blocks.settle(a, at),
-                    Op::Consumed(at, len) => blocks.consumed(a, at..at + len),
-                    Op::Get(at, len) => {
-                        let missing = blocks.first_missing(a, at..at + len);
-                        let got = blocks.get(a, at..at + len);
-                        prop_assert_eq!(got.is_some(), missing == at + len);
-                        if let Some(got) = got {
-                            prop_assert_eq!(got, bytes(at..at + len));
-                        }
-                    }
-                }
-                let state = lock(&blocks.state);
-                let held: u64 = state.slots.values().flat_map(|slot| &slot.runs).map(|run| run.len).sum();
-                prop_assert_eq!(held, state.bytes);
-                prop_assert_eq!(state.order.len(), state.slots.len());
-                prop_assert!(state.bytes <= blocks.budget);
-            }
-        }
-    }
-}
+mod tests;

@@ -3,22 +3,22 @@
 //! Promises: no byte is fetched twice at the same time; whoever waits is told as soon as the last
 //! byte he lacks is there, or why it will not come. Decides, but does not fetch: [`super::stream`]
 //! carries out. Lock order: a file's state, then the store's.
-use super::blocks::BLOCK;
 use super::error::ReadError;
-use super::store::Store;
+use super::fill::Fill;
+use super::lanes::Lanes;
+use super::line::Line;
+use super::store::{Store, UNIT};
 use super::tally::Opens;
 use super::token::Token;
-use super::window::{Access, SKIP};
+use super::window::{Access, RANGE};
 use crate::api::{FileId, FileUrl, Requester};
 use crate::util::clock::Moment;
 use crate::util::sync::lock;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// Bytes a stream that nobody wants any more still reads to its end: finishing leaves the
-/// connection usable for the next range, abandoning it costs a new connection and handshake.
-const FINISH: u64 = 1024 * 1024;
 
 /// A file with at least one handle, or one that was closed a moment ago.
 #[derive(Debug)]
@@ -29,11 +29,16 @@ pub(super) struct File {
     /// What its handles did.
     pub(super) opens: Opens,
     store: Arc<Store>,
+    line: Arc<Line>,
+    /// Connections it is read over at most, for a steady reader that one does not satisfy.
+    most_lanes: usize,
+    lanes: AtomicUsize,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    lanes: Lanes,
     streams: Vec<Stream>,
     waiters: Vec<Waiter>,
     issued: u64,
@@ -41,13 +46,16 @@ struct State {
     last_read: Option<Moment>,
 }
 
-/// A span on its way: `[pos, end)` is still to come.
+/// A span on its way: `[pos, end)` is still to come, `[shown, pos)` came and is not in the store yet.
 #[derive(Debug)]
 struct Stream {
     number: u64,
     start: u64,
+    shown: u64,
     pos: u64,
     end: u64,
+    /// The block it is filling, which ends at `pos`; gone while bytes are copied into it.
+    fill: Option<Fill>,
     /// The handle it was started for; `None` once others wait for it too.
     owner: Option<u64>,
 }
@@ -97,14 +105,32 @@ pub(super) struct Reading {
 }
 
 impl File {
-    pub(super) fn new(url: &FileUrl, size: u64, token: Arc<Token>, store: Arc<Store>) -> Self {
+    pub(super) fn new(
+        url: &FileUrl,
+        size: u64,
+        token: Arc<Token>,
+        store: Arc<Store>,
+        line: Arc<Line>,
+        most_lanes: usize,
+    ) -> Self {
+        let state = State {
+            lanes: Lanes::new(most_lanes),
+            streams: Vec::new(),
+            waiters: Vec::new(),
+            issued: 0,
+            handles: 0,
+            last_read: None,
+        };
         Self {
             id: url.id(),
             size,
             token,
             opens: Opens::default(),
             store,
-            state: Mutex::default(),
+            line,
+            most_lanes,
+            lanes: AtomicUsize::new(1),
+            state: Mutex::new(state),
         }
     }
 
@@ -120,7 +146,7 @@ impl File {
         let mut state = lock(&self.state);
         state.handles = state.handles.saturating_sub(1);
         let is_last = state.handles == 0;
-        state.curb(|owner| is_last || owner == Some(handle));
+        state.curb(self.line.finish(), |owner| is_last || owner == Some(handle));
     }
 
     /// Handles open now.
@@ -145,13 +171,29 @@ impl File {
         lock(&self.state).last_read
     }
 
+    /// Connections a steady reader may use.
+    pub(super) fn lanes(&self) -> usize {
+        // Relaxed: a number on its own.
+        self.lanes.load(Ordering::Relaxed)
+    }
+
     /// Notes a read; after a seek what was on its way for the handle elsewhere is curbed.
-    pub(super) fn note(&self, who: &Reading, access: &Access) {
+    pub(super) fn on_read(&self, who: &Reading, access: &Access) {
         let mut state = lock(&self.state);
         state.last_read = Some(who.now);
         if access.seek {
-            state.curb(|owner| owner == Some(who.handle));
+            state.curb(self.line.finish(), |owner| owner == Some(who.handle));
         }
+        // Of a reader that may stop any moment nothing is learnt.
+        if access.eager {
+            let lanes = state.lanes.at(who.now);
+            self.lanes.store(lanes, Ordering::Relaxed);
+        }
+    }
+
+    /// A reader had to wait for bytes.
+    pub(super) fn waited(&self, time: Duration) {
+        lock(&self.state).lanes.waited(time);
     }
 
     /// Arranges for `range`: names what is on disk, or joins a stream that reaches the first missing
@@ -164,7 +206,11 @@ impl File {
         sources: Sources,
     ) -> Need {
         let mut state = lock(&self.state);
-        let hole = self.store.memory.first_missing(self.id, range.clone());
+        let missing = |from| self.store.memory.first_missing(self.id, from..range.end);
+        let mut hole = missing(range.start);
+        while hole < range.end && self.show(&mut state, hole) {
+            hole = missing(hole);
+        }
         if hole >= range.end {
             return Need::Present;
         }
@@ -180,11 +226,12 @@ impl File {
             hole: hole..range.end,
             tell,
         });
-        if state.join(hole, who.handle) {
+        if state.join(hole, self.line.reach(), who.handle) {
             return Need::Wait(told, None);
         }
-        let end = self.gap_end(&state, hole, edge.max(range.end));
         let begin = self.store.begin(self.id, hole);
+        let most = edge.min(begin.saturating_add(RANGE)).max(range.end);
+        let end = self.gap_end(&state, hole, most);
         // A stream that would get there too late ends where the new one begins.
         for stream in &mut state.streams {
             if stream.pos < begin && stream.end > begin {
@@ -195,27 +242,28 @@ impl File {
         Need::Wait(told, Some(fetch))
     }
 
-    /// Plans a stream ahead of the reader if enough of the window is uncovered and fewer than
-    /// `most` are on their way. The second value says whether all of it is arranged for now.
-    pub(super) fn ahead(
-        &self,
-        from: u64,
-        access: &Access,
-        most: usize,
-        who: &Reading,
-    ) -> (Option<Fetch>, bool) {
-        let edge = access.edge.min(self.size);
+    /// Plans a stream ahead of the reader if something of what `access` looks at is uncovered and
+    /// there are lanes left. The second value says up to where all is arranged.
+    pub(super) fn ahead(&self, access: &Access, who: &Reading) -> (Option<Fetch>, u64) {
         let mut state = lock(&self.state);
-        let at = self.first_uncovered(&mut state, from..edge, who.handle);
-        if at >= edge {
-            return (None, true);
+        // One that is about to end has its successor opened, which hides the set-up of the request.
+        let reach = self.line.reach();
+        let own = |it: &&Stream| it.owner.is_none_or(|owner| owner == who.handle);
+        let busy = |it: &&Stream| own(it) && it.end - it.pos > reach;
+        let streams = &state.streams;
+        if streams.len() > self.most_lanes || streams.iter().filter(busy).count() >= self.lanes() {
+            return (None, access.from);
         }
-        let end = self.gap_end(&state, at, edge);
-        let worth = end - at >= access.least || edge == self.size || end < edge;
-        if !worth || state.streams.len() >= most {
-            return (None, false);
+        let at = self.first_uncovered(&mut state, access.from..access.look, who.handle);
+        if at >= access.look {
+            return (None, at);
         }
-        (Some(state.start(at..end, who.handle)), true)
+        let end = self.gap_end(&state, at, access.edge.min(at.saturating_add(RANGE)));
+        let worth = end - at >= access.least || access.look < access.edge || end == self.size;
+        if !worth && end == access.edge {
+            return (None, at);
+        }
+        (Some(state.start(at..end, who.handle)), end)
     }
 
     /// The first byte of `range` that is neither here nor on its way. `handle` counts on what is.
@@ -226,7 +274,7 @@ impl File {
             let covered = state
                 .streams
                 .iter_mut()
-                .find(|it| it.pos <= here && here < it.end);
+                .find(|it| it.shown <= here && here < it.end);
             match covered {
                 Some(stream) => {
                     stream.share_with(handle);
@@ -238,34 +286,60 @@ impl File {
         range.end
     }
 
-    /// Where a stream from `at` should end: at `most`, or where bytes are here or on their way.
+    /// Where a stream from `at` should end: at `most`, or where bytes are here or on their way. What
+    /// the disk could not keep is not cut off.
     fn gap_end(&self, state: &State, at: u64, most: u64) -> u64 {
-        let most = most.min(self.size);
+        let most = most.next_multiple_of(UNIT).min(self.size);
         let here = self.store.here_from(self.id, at..most);
         let coming = state
             .streams
             .iter()
-            .map(|it| it.pos)
-            .filter(|pos| *pos > at)
+            .map(|it| it.shown)
+            .filter(|shown| *shown > at)
             .min();
         here.min(coming.unwrap_or(most)).min(most)
     }
 
-    /// Takes a chunk a stream received; says what is still to come, `None` when the stream is done.
-    pub(super) fn arrived(&self, number: u64, chunk: &bytes::Bytes) -> Option<Fetch> {
-        let pos = {
-            let state = lock(&self.state);
-            state.streams.iter().find(|it| it.number == number)?.pos
+    /// Puts what a stream brought of `hole` and following bytes into the store, if one did.
+    fn show(&self, state: &mut State, hole: u64) -> bool {
+        let mut streams = state.streams.iter_mut();
+        let Some(stream) = streams.find(|it| it.shown <= hole && hole < it.pos) else {
+            return false;
         };
-        let until = pos + chunk.len() as u64;
-        self.store.arrived(self.id, self.size, pos, chunk);
-        for left in (pos / BLOCK)..(until / BLOCK) {
-            self.store.memory.settle(self.id, left * BLOCK);
+        stream.show(|from, fill| self.store.shown(self.id, from, fill))
+    }
+
+    /// Takes a chunk a stream received; says what is still to come, `None` when the stream is done.
+    pub(super) fn arrived(&self, number: u64, chunk: &[u8]) -> Option<Fetch> {
+        let mut fill = {
+            let mut state = lock(&self.state);
+            let stream = state.stream(number)?;
+            stream.fill.take().unwrap_or_else(|| Fill::new(stream.pos))
+        };
+        let (mut rest, mut stored) = (chunk, None);
+        while !rest.is_empty() {
+            let taken = fill.put(rest, &self.store.pool);
+            rest = &rest[taken..];
+            if fill.is_full() {
+                let next = Fill::new(fill.end());
+                stored = Some(fill.end());
+                let full = std::mem::replace(&mut fill, next);
+                self.store.filled(self.id, self.size, full);
+            }
         }
         let mut state = lock(&self.state);
-        let stream = state.streams.iter_mut().find(|it| it.number == number)?;
+        let until = fill.end();
+        state.lanes.brought(chunk.len() as u64);
+        let stream = state.stream(number)?;
+        stream.shown = stored.unwrap_or(stream.shown);
         stream.pos = until;
-        let (start, end) = (stream.start, stream.end);
+        stream.fill = Some(fill);
+        let (start, shown, end) = (stream.start, stream.shown, stream.end);
+        let mut holes = state.waiters.iter().map(|waiter| &waiter.hole);
+        if holes.any(|it| start <= it.start && shown < it.end && it.end <= until) {
+            let stream = state.stream(number)?;
+            stream.show(|from, fill| self.store.shown(self.id, from, fill));
+        }
         state.wake(|hole| start <= hole.start && hole.end <= until);
         (until < end).then_some(Fetch {
             number,
@@ -288,12 +362,20 @@ impl File {
 
     /// A stream ends: whoever waited for its bytes plans anew, or hears why they do not come.
     pub(super) fn ended(&self, number: u64, failure: Option<&ReadError>) {
+        let fill = lock(&self.state)
+            .stream(number)
+            .and_then(|stream| stream.fill.take());
+        if let Some(fill) = fill {
+            self.store.filled(self.id, self.size, fill);
+        }
         let mut state = lock(&self.state);
         let Some(index) = state.streams.iter().position(|it| it.number == number) else {
             return;
         };
         let stream = state.streams.swap_remove(index);
         self.store.memory.settle(self.id, stream.pos);
+        // These have all they wait for, whatever became of the rest.
+        state.wake(|hole| stream.start <= hole.start && hole.end <= stream.pos);
         match failure {
             Some(error) => state.fail(&stream, error),
             None => state.wake(|hole| stream.start <= hole.start && hole.start <= stream.end),
@@ -306,6 +388,16 @@ impl Stream {
     fn serves(&self, waiter: &Waiter) -> bool {
         let hole = &waiter.hole;
         self.start <= hole.start && hole.start < self.end && self.pos < hole.end
+    }
+
+    /// Has `put` put what came and was not shown yet into the store; whether that could be done.
+    fn show(&mut self, put: impl FnOnce(u64, &Fill)) -> bool {
+        let Some(fill) = &self.fill else {
+            return false;
+        };
+        put(self.shown, fill);
+        self.shown = self.pos;
+        true
     }
 
     /// Notes that `handle` counts on it: it is then no longer its owner's alone.
@@ -323,16 +415,24 @@ impl State {
         self.streams.push(Stream {
             number,
             start: range.start,
+            shown: range.start,
             pos: range.start,
             end: range.end,
+            fill: None,
             owner: Some(owner),
         });
         Fetch { number, range }
     }
 
-    /// Whether a stream reaches `hole` soon; `handle` then counts on it.
-    fn join(&mut self, hole: u64, handle: u64) -> bool {
-        let reaches = |it: &&mut Stream| it.pos <= hole && hole < it.end && hole - it.pos <= SKIP;
+    fn stream(&mut self, number: u64) -> Option<&mut Stream> {
+        self.streams.iter_mut().find(|it| it.number == number)
+    }
+
+    /// Whether a stream gets to `hole` within `reach` bytes; `handle` then counts on it.
+    fn join(&mut self, hole: u64, reach: u64, handle: u64) -> bool {
+        let reaches = |it: &&mut Stream| {
+            it.shown <= hole && hole < it.end && hole.saturating_sub(it.pos) <= reach
+        };
         let Some(stream) = self.streams.iter_mut().find(reaches) else {
             return false;
         };
@@ -340,12 +440,13 @@ impl State {
         true
     }
 
-    /// Shortens what is on its way for certain owners alone, as far as nobody waits for it.
-    fn curb(&mut self, whose: impl Fn(Option<u64>) -> bool) {
+    /// Shortens what is on its way for certain owners alone to `finish` bytes, as far as nobody
+    /// waits for more.
+    fn curb(&mut self, finish: u64, whose: impl Fn(Option<u64>) -> bool) {
         for stream in self.streams.iter_mut().filter(|it| whose(it.owner)) {
             let waited = self.waiters.iter().filter(|it| stream.serves(it));
             let waited = waited.map(|it| it.hole.end).max().unwrap_or(0);
-            let enough = stream.pos.saturating_add(FINISH);
+            let enough = stream.pos.saturating_add(finish);
             stream.end = stream.end.min(enough.max(waited));
         }
     }

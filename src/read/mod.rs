@@ -20,9 +20,13 @@ mod disk;
 mod error;
 mod explain;
 mod file;
+mod fill;
+mod lanes;
 mod lend;
+mod line;
 mod load;
 mod pace;
+mod pool;
 mod store;
 mod stream;
 mod tally;
@@ -46,6 +50,7 @@ use blocks::Blocks;
 use bytes::Bytes;
 use counters::Counters;
 use file::{Fetch, File, Need, Reading, Sources};
+use line::Line;
 use load::Load;
 use pace::Pace;
 use serde::Serialize;
@@ -58,14 +63,10 @@ use tally::{Phase, Stopwatch, Tally};
 use token::Token;
 use tokio::runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use window::{Access, Window};
+use window::{Access, Bounds, Window};
 
 /// Connections kept free for readers that wait, whatever is fetched ahead for others.
 const RESERVED: usize = 4;
-
-/// Streams of one file that may run at once for fetching ahead: one being read, one opening behind
-/// it, so that the set-up of a request is hidden.
-const AHEAD_STREAMS: usize = 2;
 
 /// Files without a handle that are remembered for their link: a player closes and opens again, a
 /// scanner opens everything twice.
@@ -83,11 +84,16 @@ pub struct ReadSettings {
     pub disk: Option<DiskCache>,
     /// Download connections at most; the service allows 30 per account (API reference 3).
     pub connections: usize,
+    /// Connections one file is read over at most.
+    pub streams_per_file: usize,
     /// Bytes per second that all downloads together may take; `None` limits nothing.
     pub limit: Option<u64>,
 }
 
 impl ReadSettings {
+    /// Connections per file when nothing else is asked for.
+    pub const STREAMS_PER_FILE: usize = 4;
+
     /// Connections when nothing else is asked for: well below the service's 30, since the same
     /// account may be in use elsewhere.
     pub const CONNECTIONS: usize = 20;
@@ -107,8 +113,10 @@ struct Shared {
     store: Arc<Store>,
     connections: Arc<Semaphore>,
     most_connections: usize,
+    streams_per_file: usize,
     files: Mutex<HashMap<FileId, Arc<File>>>,
     load: Load,
+    line: Arc<Line>,
     counters: Counters,
     pace: Pace,
     /// Reads that wait now.
@@ -179,8 +187,10 @@ impl Reader {
             store: Arc::new(Store::new(Blocks::new(settings.memory), settings.disk)),
             connections: Arc::new(Semaphore::new(settings.connections)),
             most_connections: settings.connections,
+            streams_per_file: settings.streams_per_file.max(1),
             files: Mutex::default(),
             load: Load::default(),
+            line: Arc::default(),
             counters: Counters::default(),
             pace: Pace::new(settings.limit, clock),
             waiting: AtomicUsize::default(),
@@ -230,15 +240,19 @@ impl Reader {
         handle
             .tally
             .asked(terms.requester.0, range.end - range.start);
-        let largest = shared.window_limit(shared.load.note(&handle.load, now));
-        let access = lock(&handle.window).on_read(&range, largest);
-        file.note(&who, &access);
+        let limit = shared.window_limit(shared.load.note(&handle.load, now));
+        let bounds = Bounds {
+            largest: limit.min(window::largest(file.lanes())),
+            near: shared.line.near(),
+        };
+        let access = lock(&handle.window).on_read(&range, file.size, bounds);
+        file.on_read(&who, &access);
 
         if let Some(bytes) = shared.store.memory.get(file.id, range.clone()) {
             Counters::add(&shared.counters.hits, 1);
             handle.tally.hit();
             if access.due {
-                shared.fetch_ahead(handle, range.end, &access, &who);
+                shared.fetch_ahead(handle, access, &who);
             }
             if !access.seek && file.handles() == 1 {
                 shared
@@ -253,18 +267,19 @@ impl Reader {
         // The first stream is started here and not in the future: the caller may take a moment.
         let need = shared.need(file, &range, access.edge, &who, Sources::All);
         if access.due {
-            shared.fetch_ahead(handle, range.end, &access, &who);
+            shared.fetch_ahead(handle, access, &who);
         }
         let (shared, file) = (Arc::clone(shared), Arc::clone(file));
         Cached::wait(async move {
             let _waiting = Waiting::of(&shared);
             let waited = shared.wait(&file, range, access.edge, who, need);
-            let outcome = terms.deadline.run(waited).await.unwrap_or_else(|| {
+            let answer = terms.deadline.run(waited).await.unwrap_or_else(|| {
                 shared.pace.blame(&file.id);
                 Err(ReadError::Timeout)
             });
-            watched.end(outcome.as_ref().err().map(|error| error as _));
-            outcome
+            file.waited(shared.clock.now().since(now));
+            watched.end(answer.as_ref().err().map(|error| error as _));
+            answer
         })
     }
 
@@ -329,6 +344,8 @@ impl Shared {
                 size,
                 Arc::new(token),
                 Arc::clone(&self.store),
+                Arc::clone(&self.line),
+                self.streams_per_file,
             ))
         };
         let file = Arc::clone(files.entry(url.id()).or_insert_with(make));
@@ -406,16 +423,18 @@ impl Shared {
         }
     }
 
-    /// Fetches ahead of a reader, if a connection is to spare.
-    fn fetch_ahead(self: &Arc<Self>, handle: &Handle, from: u64, access: &Access, who: &Reading) {
-        let Some(permit) = self.spare_connection() else {
-            return;
-        };
-        let (fetch, arranged) = handle.file.ahead(from, access, AHEAD_STREAMS, who);
-        if arranged {
-            lock(&handle.window).arranged(access);
-        }
-        if let Some(fetch) = fetch {
+    /// Fetches ahead of a reader, as far as connections are to spare.
+    fn fetch_ahead(self: &Arc<Self>, handle: &Handle, mut access: Access, who: &Reading) {
+        while access.from < access.look {
+            let Some(permit) = self.spare_connection() else {
+                return;
+            };
+            let (fetch, until) = handle.file.ahead(&access, who);
+            lock(&handle.window).arranged(&access, until);
+            let Some(fetch) = fetch else {
+                return;
+            };
+            access.from = until;
             self.start(&handle.file, fetch, who, Some(permit));
         }
     }

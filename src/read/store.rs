@@ -1,6 +1,8 @@
 //! What is here of files: in memory, and on disk behind it. Knows nothing of readers or the network.
 use super::blocks::{BLOCK, Blocks};
 use super::disk::DiskCache;
+use super::fill::Fill;
+use super::pool::Pool;
 use crate::api::FileId;
 use bytes::Bytes;
 use std::ops::Range;
@@ -16,11 +18,13 @@ const LOADS: usize = 4;
 
 /// Bytes of the disk cache's unit: what begins within one is fetched from its beginning, or the
 /// unit could not be kept. It costs 3 ms at 25 MB/s.
-const UNIT: u64 = 64 * 1024;
+pub(super) const UNIT: u64 = 64 * 1024;
 
 /// The two places; see the module.
 pub(super) struct Store {
     pub(super) memory: Blocks,
+    /// Where blocks being filled get their room.
+    pub(super) pool: Pool,
     disk: Option<DiskCache>,
     loads: Semaphore,
 }
@@ -29,6 +33,7 @@ impl Store {
     pub(super) fn new(memory: Blocks, disk: Option<DiskCache>) -> Self {
         Self {
             memory,
+            pool: Pool::default(),
             disk,
             loads: Semaphore::new(LOADS),
         }
@@ -96,20 +101,32 @@ impl Store {
         let Ok(Some(bytes)) = read else {
             return Bytes::new();
         };
-        self.memory.append(file, range.start, &bytes);
-        // Or each of its blocks would keep all of it.
-        for block in range.start / BLOCK..range.end.div_ceil(BLOCK) {
-            self.memory.settle(file, block * BLOCK);
+        // Block by block, or each of them would keep all of it.
+        let (mut at, mut rest) = (range.start, &bytes[..]);
+        while !rest.is_empty() {
+            let mut fill = Fill::new(at);
+            let taken = fill.put(rest, &self.pool);
+            rest = &rest[taken..];
+            let next = fill.end();
+            self.memory.put(file, at, &fill.finish());
+            at = next;
         }
         bytes
     }
 
-    /// Takes in what a stream brought for `at`.
-    pub(super) fn arrived(&self, file: FileId, size: u64, at: u64, chunk: &Bytes) {
-        self.memory.append(file, at, chunk);
+    /// Takes in what a stream brought: a whole block, or the end of what it brings.
+    pub(super) fn filled(&self, file: FileId, size: u64, fill: Fill) {
+        let at = fill.start();
+        let piece = fill.finish();
+        self.memory.put(file, at, &piece);
         if let Some(disk) = &self.disk {
-            disk.offer(file, size, at, chunk.clone());
+            disk.offer(file, size, at, piece);
         }
+    }
+
+    /// Shows what a stream brought from `from` on of the block it is filling; the rest follows.
+    pub(super) fn shown(&self, file: FileId, from: u64, fill: &Fill) {
+        self.memory.append(file, from, &fill.copy(from));
     }
 
     /// Where a stream for the byte at `at`, which is not here, should begin.

@@ -8,11 +8,10 @@ use super::error::ReadError;
 use super::file::{Fetch, File};
 use super::pace::Urgency;
 use super::tally::{Phase, Stopwatch};
-use super::token::Link;
+use super::token::{CALL_LIMIT, Link};
 use super::{Shared, counters::Counters};
-use crate::api::{ApiError, ErrorKind, Priority, Requester};
+use crate::api::{ApiError, ErrorKind, Priority, Reached, Requester};
 use crate::util::deadline::Deadline;
-use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -103,7 +102,16 @@ async fn pump(
         watch.enter(Phase::Link);
         let link = file.token.link(requester, Priority::Token).await;
         watch.linked(file.token.call_time(), Phase::Connection);
-        let link = link?;
+        let link = match link {
+            Ok(link) => link,
+            Err(failure) => {
+                watch.tally().failed(&failure);
+                let pause = tries.after_no_link(&failure).ok_or(failure)?;
+                watch.enter(Phase::Pause);
+                shared.clock.sleep(pause).await;
+                continue;
+            }
+        };
         let connection = match permit.take() {
             Some(permit) => permit,
             None => match shared.connection(wanted).await {
@@ -162,12 +170,18 @@ async fn attempt(
     watch.tally().range();
     watch.enter(Phase::FirstByte);
     let deadline = Deadline::within(shared.clock, OPEN_LIMIT);
+    let asked = shared.clock.now();
+    // The next seek leaves this one's connection behind.
+    shared.client.prepare_download(&link.link);
     let mut body = shared
         .client
         .download(&link.link, range, file.size, deadline)
         .await?;
     file.token.worked(link);
     let mut purse = shared.pace.purse(file.id);
+    let began = shared.clock.now();
+    shared.line.began(began.since(asked));
+    let announced = body.left();
     while let Some(chunk) = body
         .next(Deadline::within(shared.clock, STALL_LIMIT))
         .await?
@@ -176,9 +190,6 @@ async fn attempt(
         let received = chunk.len() as u64;
         Counters::add(&shared.counters.fetched, received);
         watch.tally().fetched(received);
-        // However small, it holds the connection's whole buffer (400 KiB), and it may wait for long:
-        // in a block that fills slowly, in front of a slow disk.
-        let chunk = Bytes::copy_from_slice(&chunk);
         let rest = file.arrived(number, &chunk);
         if shared.pace.is_limited() {
             watch.enter(Phase::Limit);
@@ -196,6 +207,8 @@ async fn attempt(
             break;
         }
     }
+    let came = announced - body.left();
+    shared.line.brought(came, shared.clock.now().since(began));
     Ok(())
 }
 
@@ -221,9 +234,7 @@ impl Tries {
         withdraw: impl FnOnce(),
     ) -> Option<Duration> {
         use ErrorKind as K;
-        self.failures += 1;
-        let doubling = FIRST_PAUSE.saturating_mul(1 << self.failures.min(8)) / 2;
-        let pause = doubling.min(LONGEST_PAUSE);
+        let pause = self.pause();
         let is_bad_link = matches!(failure.kind, K::LinkExpired | K::NotFound | K::NotAllowed);
         // Another link mostly names another node.
         if is_bad_link || self.failures.is_multiple_of(SAME_NODE) {
@@ -243,9 +254,35 @@ impl Tries {
                 Some(asked.clamp(BUSY_PAUSE, LONGEST_SILENCE))
             }
             // What the account's calls must wait for, other nodes need not.
-            K::TooManyConnections | K::Maintenance => Some(BUSY_PAUSE),
+            K::Maintenance if self.failures > 1 => Some(BUSY_PAUSE),
+            K::TooManyConnections => Some(BUSY_PAUSE),
             _ => failure.is_temporary().then_some(pause),
         }
+    }
+
+    /// How long to wait before a link is asked for again; `None` when that is useless. The call was
+    /// shared, so its deadline was that of whoever came first: those who came later have time left.
+    fn after_no_link(&mut self, failure: &ApiError) -> Option<Duration> {
+        use ErrorKind as K;
+        let pause = self.pause();
+        let was_sent = failure.reached != Reached::NotSent;
+        let may_pass = match failure.kind {
+            K::Timeout | K::Network | K::Malformed => true,
+            K::Server | K::Maintenance if was_sent => true,
+            // No call is made for a while; for longer than a link may take, nobody has to wait.
+            K::Flood | K::Server | K::Maintenance => {
+                !was_sent && failure.retry_after.is_some_and(|span| span < CALL_LIMIT)
+            }
+            _ => false,
+        };
+        may_pass.then_some(pause)
+    }
+
+    /// Counts a failure; the pause after it.
+    fn pause(&mut self) -> Duration {
+        self.failures += 1;
+        let doubling = FIRST_PAUSE.saturating_mul(1 << self.failures.min(8)) / 2;
+        doubling.min(LONGEST_PAUSE)
     }
 }
 
@@ -268,7 +305,6 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Reached;
 
     fn error(kind: ErrorKind) -> ApiError {
         ApiError::new(kind, "download", Reached::Answered, "")
@@ -305,6 +341,30 @@ mod tests {
             Tries::default().after(&error(ErrorKind::NetworkRefused), || ()),
             None
         );
+    }
+
+    #[test]
+    fn a_link_that_did_not_come_is_asked_for_again_unless_no_call_can_be_made() {
+        let outcome = |kind, reached, silence| {
+            let mut failure = ApiError::new(kind, "download/get_token", reached, "");
+            failure.retry_after = Some(silence);
+            Tries::default().after_no_link(&failure).is_some()
+        };
+        for kind in [ErrorKind::Timeout, ErrorKind::Network, ErrorKind::Server] {
+            assert!(outcome(kind, Reached::Unknown, 2 * CALL_LIMIT), "{kind:?}");
+        }
+        // The queue was long: whoever waits longer gets his turn.
+        assert!(outcome(ErrorKind::Timeout, Reached::NotSent, CALL_LIMIT));
+        for kind in [ErrorKind::Flood, ErrorKind::Server, ErrorKind::Maintenance] {
+            assert!(outcome(kind, Reached::NotSent, CALL_LIMIT / 2), "{kind:?}");
+            assert!(!outcome(kind, Reached::NotSent, CALL_LIMIT), "{kind:?}");
+        }
+        for kind in [ErrorKind::NotFound, ErrorKind::TooManyLocations] {
+            assert!(
+                !outcome(kind, Reached::Answered, CALL_LIMIT / 2),
+                "{kind:?}"
+            );
+        }
     }
 
     #[test]

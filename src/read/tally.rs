@@ -94,8 +94,7 @@ pub struct SlowRead {
 /// What one handle did so far.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OpenFigures {
-    /// The thread that read last, a process's first thread bearing its number; 0 before the first
-    /// read.
+    /// The process that read last; 0 before the first read.
     pub pid: u32,
     /// Seconds since it was opened.
     pub age: f64,

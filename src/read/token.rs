@@ -23,7 +23,7 @@ const USED_LIFE: Duration = Duration::from_secs(25 * 60);
 
 /// How long the call may take, waiting for its turn included. Longer than one silence after a
 /// flood, so that a read that is allowed to wait for it succeeds.
-const CALL_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const CALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a file whose link was refused, or never worked, is not asked about again: repeated
 /// refusals count as abuse (API reference 2.2), and programs that meet an error like to try again.

@@ -122,6 +122,14 @@ impl Clock {
         }
     }
 
+    /// The virtual time that passes while `real_time` does.
+    pub fn meanwhile(&self, real_time: Duration) -> Duration {
+        match self.factor {
+            None => real_time,
+            Some(factor) => real_time.mul_f64(factor),
+        }
+    }
+
     /// Waits for a (virtual) span.
     pub async fn sleep(&self, span: Duration) {
         tokio::time::sleep(self.real(span)).await;
@@ -138,11 +146,7 @@ impl Clock {
     }
 
     fn virtual_elapsed(&self) -> Duration {
-        let real = self.origin.elapsed();
-        match self.factor {
-            None => real,
-            Some(factor) => real.mul_f64(factor),
-        }
+        self.meanwhile(self.origin.elapsed())
     }
 }
 
@@ -158,6 +162,10 @@ mod tests {
         let ahead = clock.unix().checked_sub(base).unwrap();
         assert!(ahead >= Duration::from_secs(2000) && ahead < Duration::from_secs(2100));
         assert_eq!(clock.real(Duration::from_secs(40)), Duration::from_secs(2));
+        assert_eq!(
+            clock.meanwhile(Duration::from_secs(2)),
+            Duration::from_secs(40)
+        );
     }
 
     #[test]

@@ -184,10 +184,10 @@ async fn a_listing_the_crawl_waits_for_becomes_urgent() {
     account.add_bytes(account.mkdir(0, "second"), "b", "x");
     bench.names(Ino::ROOT).await;
     // Background calls wait for 20 minutes after this, others try each minute.
-    let maintenance = Fault::on("folder/ls", FaultKind::Maintenance).once();
+    let maintenance = Fault::on("folder/ls", FaultKind::Maintenance).times(3);
     bench.fake.faults().add(maintenance);
     bench.tree.start();
-    eventually("the crawl met the maintenance", || bench.listings() == 2).await;
+    eventually("the crawl met the maintenance", || bench.listings() == 4).await;
     eventually("the crawl waits", || {
         bench.tree.snapshot().crawl.failed + bench.tree.snapshot().crawl.waiting > 0
     })

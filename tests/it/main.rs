@@ -7,6 +7,7 @@ mod api;
 mod cli;
 mod common;
 mod crawl;
+mod fairness;
 mod large;
 mod read;
 mod read_trouble;

@@ -25,6 +25,7 @@ impl Bench {
             disk: None,
             connections: ReadSettings::CONNECTIONS,
             limit: None,
+            streams_per_file: ReadSettings::STREAMS_PER_FILE,
         };
         let runtime = tokio::runtime::Handle::current();
         let reader = Reader::new(client(&fake, clock), clock, settings, runtime);

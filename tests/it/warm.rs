@@ -29,6 +29,7 @@ impl Bench {
             memory: 32 * MIB,
             disk,
             connections: ReadSettings::CONNECTIONS,
+            streams_per_file: ReadSettings::STREAMS_PER_FILE,
             limit,
         };
         let runtime = tokio::runtime::Handle::current();

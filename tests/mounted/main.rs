@@ -15,5 +15,6 @@ mod reading;
 mod refusals;
 mod restart;
 mod secrets;
+mod silence;
 mod storms;
 mod trouble;

@@ -11,15 +11,9 @@ use std::time::{Duration, Instant};
 /// Virtual seconds per real second.
 const FACTOR: &str = "8";
 
-/// A fake service for mounts that are made to work hard. Calls that the mount spaces by half a second
-/// are 20 ms apart here, and a busy machine may deliver them together; bursts are still seen.
+/// A fake service for mounts that are made to work hard.
 fn fake() -> Fake {
-    let lenient = |config: &mut fake_1fichier::Config| config.rate_window_seconds = 0.3;
-    Fake::builder()
-        .clock(FACTOR)
-        .config(lenient)
-        .start()
-        .unwrap()
+    Fake::builder().clock(FACTOR).start().unwrap()
 }
 
 /// The number behind `name` in the newest report of the mount.

@@ -1,7 +1,7 @@
 use super::*;
 
 fn look(status: u16, text: &str) -> Result<UploadReport, ApiError> {
-    let head = AnswerHead::new(status);
+    let head = AnswerHead::bare(status);
     report("end.pl", &head, text.as_bytes())
 }
 

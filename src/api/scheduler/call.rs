@@ -52,11 +52,13 @@ pub enum Verdict {
     OwnerLocked,
     /// HTTP 503 with the maintenance page.
     Maintenance,
+    /// An answer that is the service's own trouble: any other 5xx, a page about its database.
+    Failed,
     /// No answer: the network failed or the caller gave up. Whether the service saw the call is
     /// not known.
     Lost,
     /// No connection could be made, so the service did not see the call. It counts against the
-    /// rate, so that attempts to connect stay as few as calls, but its folder may be listed, and
+    /// rate of starts, so that attempts to connect stay as few as calls, but its folder may be listed, and
     /// `user/info` asked, as soon as the network is back.
     NotSent,
 }

@@ -2,10 +2,12 @@
 //!
 //! Promises: while the gate is shut nothing starts; requests made during a lock probably extend it
 //! (API reference 3). When the time is up one call goes out alone, and only its answer opens the
-//! gate again, at half the rate, which recovers slowly. Each further flood doubles the silence;
-//! one that answers a call from before the last closing tells nothing new and only prolongs it.
+//! gate again, at half the rate, which recovers slowly. A flood that answers the probe doubles the
+//! silence; one that answers a call from before the last closing tells nothing new and only
+//! prolongs it. Failed answers shut the gate when there is a row of them (`trouble`).
 use super::call::{CallId, Verdict};
 use super::rates::Rates;
+use super::trouble::{Meaning, Origin, Row};
 use crate::util::clock::Moment;
 use std::time::Duration;
 
@@ -44,10 +46,29 @@ pub enum GateCause {
     Banned,
     /// `Owner locked`.
     OwnerLocked,
-    /// The maintenance page.
+    /// The maintenance page, several times.
     Maintenance,
+    /// Nothing but failed answers.
+    Down,
     /// The record of earlier calls could not be read, so the first call goes out alone.
     Unknown,
+}
+
+impl GateCause {
+    /// Whether our own calls were a cause, so that fewer must follow.
+    fn is_ours(self) -> bool {
+        !matches!(self, Self::Maintenance | Self::Down)
+    }
+}
+
+/// A call that came to its end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    pub(super) id: CallId,
+    /// What [`Gate::started`] said.
+    pub(super) epoch: u64,
+    pub(super) origin: Origin,
+    pub(super) verdict: Verdict,
 }
 
 /// The gate of one account.
@@ -56,9 +77,12 @@ pub(super) struct Gate {
     shut: Option<Shut>,
     /// Number of closings so far: a call started under an earlier one says nothing of the present.
     epoch: u64,
-    /// Floods in a row.
+    /// Floods since the last good answer.
     floods: u32,
-    /// From when on the next flood counts as the first again.
+    /// Failed answers since the last good one, and how often they have shut the gate.
+    row: Row,
+    downs: u32,
+    /// Until when background calls are few.
     calm_at: Moment,
     /// What the rate was multiplied with at `slow_since`.
     slow: f64,
@@ -97,6 +121,8 @@ impl Gate {
             shut: None,
             epoch: 0,
             floods: 0,
+            row: Row::default(),
+            downs: 0,
             calm_at: now,
             slow: 1.0,
             slow_since: now,
@@ -116,11 +142,13 @@ impl Gate {
                 cause,
                 until,
                 background_until,
-                ours: cause != GateCause::Maintenance,
+                ours: cause.is_ours(),
                 probe: None,
             }),
             epoch: 0,
             floods,
+            row: Row::default(),
+            downs: 0,
             calm_at,
             slow: slow.clamp(SLOWEST, 1.0),
             slow_since: now,
@@ -154,12 +182,12 @@ impl Gate {
         self.shut.as_ref()
     }
 
-    /// Floods in a row.
+    /// Floods since the last good answer.
     pub(super) fn floods(&self) -> u32 {
         self.floods
     }
 
-    /// From when on all is as if there had been no flood.
+    /// From when on background calls are as if there had been no flood.
     pub(super) fn calm_at(&self) -> Moment {
         self.calm_at
     }
@@ -187,61 +215,82 @@ impl Gate {
         }
     }
 
-    /// `id`, started under `epoch`, ended with `verdict`. Whether the gate closed, stays closed
-    /// longer, or opened.
-    pub(super) fn verdict(
-        &mut self,
-        id: CallId,
-        epoch: u64,
-        verdict: Verdict,
-        rates: &Rates,
-        now: Moment,
-    ) -> bool {
-        let current = epoch == self.epoch;
-        match verdict {
-            Verdict::Answered => current && self.open(rates, now),
+    /// A call came to its end. Whether the gate closed, stays closed longer, or opened.
+    pub(super) fn verdict(&mut self, ended: &Ended, rates: &Rates, now: Moment) -> bool {
+        let current = ended.epoch == self.epoch;
+        match ended.verdict {
+            Verdict::Answered if current => self.open(rates, now),
             Verdict::Lost | Verdict::NotSent => {
-                if let Some(shut) = &mut self.shut
-                    && shut.probe.is_some_and(|(probe, _)| probe == id)
-                {
-                    shut.probe = None;
-                    shut.until = shut.until.max(now.after(PROBE_AGAIN));
-                }
+                self.probe_again(ended.id, PROBE_AGAIN, now);
                 false
             }
+            // What was under way when the gate closed says nothing of the time since.
+            Verdict::Answered => {
+                self.probe_again(ended.id, Duration::ZERO, now);
+                false
+            }
+            Verdict::Failed | Verdict::Maintenance if !current => {
+                self.probe_again(ended.id, rates.hiccup, now);
+                false
+            }
+            Verdict::Failed => self.failed(ended, false, rates, now),
+            Verdict::Maintenance => self.failed(ended, true, rates, now),
             Verdict::Flooded { retry_after } => {
                 if current {
-                    self.floods = if now >= self.calm_at { 0 } else { self.floods };
                     self.floods = self.floods.saturating_add(1);
                 }
-                let silence = self.silence(rates).max(retry_after.unwrap_or_default());
-                self.close_for_calls(GateCause::Flood, silence, rates, now)
+                let silence = doubled(rates.flood_first, self.floods, rates.flood_longest);
+                let silence = silence.max(retry_after.unwrap_or_default());
+                self.close_for_calls(ended.id, GateCause::Flood, silence, rates, now)
             }
-            Verdict::Banned => self.close_for_calls(GateCause::Banned, rates.ban, rates, now),
-            Verdict::OwnerLocked => {
-                self.close_for_calls(GateCause::OwnerLocked, rates.owner_locked, rates, now)
+            Verdict::Banned => {
+                self.close_for_calls(ended.id, GateCause::Banned, rates.ban, rates, now)
             }
-            Verdict::Maintenance => self.close(
-                GateCause::Maintenance,
-                rates.maintenance_probe,
-                rates.maintenance,
+            Verdict::OwnerLocked => self.close_for_calls(
+                ended.id,
+                GateCause::OwnerLocked,
+                rates.owner_locked,
+                rates,
                 now,
             ),
         }
     }
 
-    /// Silence after the present number of floods in a row.
-    fn silence(&self, rates: &Rates) -> Duration {
-        let doublings = self.floods.saturating_sub(1).min(16);
-        rates
-            .flood_first
-            .saturating_mul(1 << doublings)
-            .min(rates.flood_longest)
+    /// The service failed; `page` when it said that it is in maintenance.
+    fn failed(&mut self, ended: &Ended, page: bool, rates: &Rates, now: Moment) -> bool {
+        let (cause, silence, background) = match self.row.failed(ended.origin, page) {
+            Meaning::Hiccup => {
+                self.probe_again(ended.id, rates.hiccup, now);
+                return false;
+            }
+            Meaning::Down => {
+                self.downs = self.downs.saturating_add(1);
+                let silence = doubled(rates.down_first, self.downs, rates.down_longest);
+                (GateCause::Down, silence, rates.down_longest)
+            }
+            Meaning::Maintenance => (
+                GateCause::Maintenance,
+                rates.maintenance_probe,
+                rates.maintenance,
+            ),
+        };
+        self.close(ended.id, cause, silence, background, now)
     }
 
-    /// Closes because of what we did: the next flood is a further one for a while.
+    /// If `id` was the probe, another one may go out `pause` from now.
+    fn probe_again(&mut self, id: CallId, pause: Duration, now: Moment) {
+        if let Some(shut) = &mut self.shut
+            && shut.probe.is_some_and(|(probe, _)| probe == id)
+        {
+            shut.probe = None;
+            shut.until = shut.until.max(now.after(pause));
+        }
+    }
+
+    /// Closes because of what we did: background calls are few for a while.
     fn close_for_calls(
         &mut self,
+        id: CallId,
         cause: GateCause,
         silence: Duration,
         rates: &Rates,
@@ -251,26 +300,30 @@ impl Gate {
         self.calm_at = self
             .calm_at
             .max(now.after(silence.saturating_add(rates.calm)));
-        self.close(cause, silence, silence, now)
+        self.close(id, cause, silence, silence, now)
     }
 
-    /// Closes for `silence`, background calls for `background`; never opens earlier than before.
+    /// Closes after the end of `id` for `silence`, background calls for `background`; never opens
+    /// earlier than before. A probe that is still under way stays the only one.
     fn close(
         &mut self,
+        id: CallId,
         cause: GateCause,
         silence: Duration,
         background: Duration,
         now: Moment,
     ) -> bool {
         self.epoch += 1;
-        let ours = cause != GateCause::Maintenance || self.shut.is_some_and(|shut| shut.ours);
+        let ours = cause.is_ours() || self.shut.is_some_and(|shut| shut.ours);
         let until = now.after(silence.min(LONGEST));
         let background_until = now.after(background.min(LONGEST));
+        let probe = self.shut.and_then(|shut| shut.probe);
+        let probe = probe.filter(|(probe, _)| *probe != id);
         self.shut = Some(match self.shut {
             Some(shut) if shut.until > until => Shut {
                 background_until: shut.background_until.max(background_until),
                 ours,
-                probe: None,
+                probe,
                 ..shut
             },
             shut => Shut {
@@ -280,13 +333,16 @@ impl Gate {
                     s.background_until.max(background_until)
                 }),
                 ours,
-                probe: None,
+                probe,
             },
         });
         true
     }
 
+    /// A good answer.
     fn open(&mut self, rates: &Rates, now: Moment) -> bool {
+        self.row.ended();
+        (self.floods, self.downs) = (0, 0);
         let Some(shut) = self.shut.take() else {
             return false;
         };
@@ -297,4 +353,10 @@ impl Gate {
         }
         true
     }
+}
+
+/// `first`, twice that for the second `time`, and so on, at most `longest`.
+fn doubled(first: Duration, time: u32, longest: Duration) -> Duration {
+    let doublings = time.saturating_sub(1).min(16);
+    first.saturating_mul(1 << doublings).min(longest)
 }

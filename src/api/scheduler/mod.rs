@@ -7,7 +7,8 @@
 //! - the most urgent call first, requesters in turn (`queue`); background calls only when nobody
 //!   else could start, and never on the last slot (`state`);
 //! - one listing per folder per 30 s, one `user/info` in six minutes (`spacing`);
-//! - silence when the service asks for it, then a single probe (`gate`);
+//! - silence when the service asks for it, then a single probe (`gate`); a single failed answer is
+//!   a hiccup, a row of them is not (`trouble`);
 //! - a call that certainly cannot start before its deadline fails at once; one whose caller goes
 //!   away leaves nothing behind; the number of calls waiting is bounded;
 //! - a restart, a second command or a crash does not provoke what a single run would not
@@ -30,6 +31,7 @@ mod snapshot;
 mod spacing;
 mod state;
 mod ticker;
+mod trouble;
 mod window;
 
 #[cfg(test)]
@@ -109,6 +111,7 @@ impl Scheduler {
             now: clock.now(),
             unix: clock.unix(),
         };
+        let rates = rates.on(clock);
         let (state, saving, user_info) = match &persisted {
             None => (State::new(rates, at.now), Saving::new(at.now, false), None),
             Some(file) => {
@@ -141,7 +144,7 @@ impl Scheduler {
     /// Waits until `call` may start.
     ///
     /// Fails at once when it certainly cannot before the deadline: with the gate's kind (`Flood`,
-    /// `IpBanned`, `OwnerLocked`, `Maintenance`) when the gate is the cause, else `Timeout`; both
+    /// `IpBanned`, `OwnerLocked`, `Maintenance`, `Server`) when the gate is the cause, else `Timeout`; both
     /// say after what time another try makes sense. Dropping the future takes the call back.
     pub async fn permit(&self, ask: &Ask, call: &Call) -> Result<Permit, ApiError> {
         let inner = &self.inner;
@@ -334,6 +337,7 @@ fn refused(call: &Call, refusal: Refusal) -> ApiError {
         Why::Gate(GateCause::Banned) => ErrorKind::IpBanned,
         Why::Gate(GateCause::OwnerLocked) => ErrorKind::OwnerLocked,
         Why::Gate(GateCause::Maintenance) => ErrorKind::Maintenance,
+        Why::Gate(GateCause::Down) => ErrorKind::Server,
         Why::Late | Why::Full => ErrorKind::Timeout,
     };
     let after = refusal.retry_after.as_secs();

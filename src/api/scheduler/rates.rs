@@ -1,5 +1,6 @@
 //! Every number the scheduler goes by, with its unit and reason. All can be set; none can be set
 //! so that more than three calls arrive in a second (see `window`).
+use crate::util::clock::Clock;
 use std::time::Duration;
 
 /// How fast calls may be made and how long silence lasts.
@@ -33,9 +34,28 @@ pub struct Rates {
     /// maintenance page says nothing of our calls, and one call a minute is far below every
     /// limit: a user need not wait for the end of the 20 min when the service is back before.
     pub maintenance_probe: Duration,
+    /// Silence when answers fail one after the other, doubled each time the probe fails as well:
+    /// rclone never waits longer between two tries (API reference 2.2).
+    pub down_first: Duration,
+    /// That silence never doubles beyond this; refresh and crawl wait for so long from the start.
+    pub down_longest: Duration,
+    /// After an answer that failed, the folder it was about may be listed again this much later,
+    /// once: rclone repeats after 0.4 s and has been let for years (API reference 2.2). It may
+    /// count against the folder's limit all the same, so the next time it is the whole gap, and a
+    /// single flood answer to such a repetition is the end of them.
+    pub hiccup: Duration,
+    /// A call without an answer is taken to have arrived this long after its start: name
+    /// resolution, connection and handshake on a slow line. One that takes longer is nearly always
+    /// lost.
+    pub arrives_within: Duration,
     /// Calls that may wait at a time; background ones may fill half of it. Bounds memory.
     pub waiting_most: usize,
 }
+
+/// How long this machine may hold up a call of ours between its start and the wire when it is busy,
+/// in real time. Matters only where a clock runs fast: there it is more than
+/// [`Rates::arrives_within`], and a call under way would be taken for lost.
+const HELD_UP: Duration = Duration::from_millis(500);
 
 impl Default for Rates {
     fn default() -> Self {
@@ -52,6 +72,10 @@ impl Default for Rates {
             owner_locked: Duration::from_secs(5 * 60),
             maintenance: Duration::from_secs(20 * 60),
             maintenance_probe: Duration::from_secs(60),
+            down_first: Duration::from_secs(5),
+            down_longest: Duration::from_secs(60),
+            hiccup: Duration::from_secs(1),
+            arrives_within: Duration::from_secs(2),
             waiting_most: 4096,
         }
     }
@@ -80,6 +104,14 @@ impl Rates {
             };
         }
         self.flood_longest = self.flood_longest.max(self.flood_first);
+        self.down_longest = self.down_longest.max(self.down_first);
+        self
+    }
+
+    /// The same for a clock that may run faster than the machine.
+    #[must_use]
+    pub(super) fn on(mut self, clock: Clock) -> Self {
+        self.arrives_within = self.arrives_within.max(clock.meanwhile(HELD_UP));
         self
     }
 

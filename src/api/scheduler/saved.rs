@@ -6,7 +6,7 @@
 use super::gate::{Gate, GateCause, LONGEST};
 use super::rates::Rates;
 use super::state::State;
-use super::window::{ARRIVED, ARRIVES_WITHIN, SLOTS, Window};
+use super::window::{ARRIVED, SLOTS, Window};
 use crate::api::ids::FolderId;
 use crate::api::types::UserInfo;
 use crate::util::clock::Moment;
@@ -144,7 +144,7 @@ impl State {
                 let written = at.unix.saturating_sub(*ago);
                 state.allow_for_unseen(written + SAVE_EVERY + SAVE_TAKES, at);
                 // Also `user/info`: asking twice locks the key, old figures hurt nobody.
-                let user_info = written + ARRIVES_WITHIN + state.rates.user_info_gap;
+                let user_info = written + state.rates.arrives_within + state.rates.user_info_gap;
                 let until = at.moment(millis(user_info), LONGEST);
                 state.spacing.hold_user_info(until, at.now);
                 // The account may be locked: one call goes out alone and finds out.
@@ -164,7 +164,7 @@ impl State {
         let calm_at = at.moment(saved.calm_at_ms, LONGEST.saturating_add(self.rates.calm));
         self.gate = Gate::restored(shut, saved.floods, calm_at, saved.rate_factor, at.now);
         let spacing = Duration::from_secs_f64(3.0 / self.rate(at.now));
-        let longest = spacing.max(ARRIVES_WITHIN + ARRIVED);
+        let longest = spacing.max(self.rates.arrives_within + ARRIVED);
         let mut slots = [at.now; SLOTS];
         for (slot, free_at) in slots.iter_mut().zip(&saved.slots_free_at_ms) {
             *slot = at.moment(*free_at, longest);
@@ -184,7 +184,7 @@ impl State {
 
     /// Any call may have been made until `unseen` (since 1970) that the record does not hold.
     fn allow_for_unseen(&mut self, unseen: Duration, at: Instants) {
-        let seen = unseen.min(at.unix) + ARRIVES_WITHIN;
+        let seen = unseen.min(at.unix) + self.rates.arrives_within;
         let slots = at.moment(millis(seen + ARRIVED), LONGEST);
         let free_times = self.window.free_times().map(|free_at| free_at.max(slots));
         self.window = Window::new(&free_times, at.now);

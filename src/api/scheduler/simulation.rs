@@ -177,21 +177,42 @@ impl Day {
         }
     }
 
-    /// Verdicts that shut the gate, by time.
+    /// Verdicts that shut the gate, by time. Failures and pages about maintenance do when they are
+    /// one too many since a good answer, counted since the last closing; of failures, several
+    /// callers must have met them.
     fn closings(&self) -> Vec<(Ms, Verdict)> {
-        let mut closings: Vec<_> = self
-            .starts
-            .iter()
-            .filter(|call| {
-                !matches!(
-                    self.plan[**call].verdict,
-                    Verdict::Answered | Verdict::Lost | Verdict::NotSent
-                )
-            })
-            .map(|call| (self.times(*call).1, self.plan[*call].verdict))
-            .collect();
-        closings.sort_by_key(|(at, _)| *at);
+        let mut ends = self.starts.clone();
+        ends.sort_by_key(|call| self.times(*call).1);
+        let mut closings: Vec<(Ms, Verdict)> = Vec::new();
+        let mut row: Vec<usize> = Vec::new();
+        for call in ends {
+            let (start, end) = self.times(call);
+            let verdict = self.plan[call].verdict;
+            let is_news = closings.last().is_none_or(|(closed, _)| start > *closed);
+            match verdict {
+                Verdict::Answered if is_news => row.clear(),
+                Verdict::Failed | Verdict::Maintenance if is_news => {
+                    row.push(call);
+                    let pages = row.iter().filter(|it| self.is_page(**it)).count();
+                    let who = |it: &usize| (self.plan[*it].class, self.plan[*it].requester);
+                    let several = row.iter().any(|it| who(it) != who(&row[0]));
+                    if self.is_page(call) && pages >= 3 {
+                        closings.push((end, Verdict::Maintenance));
+                    } else if several && row.len() >= 4 {
+                        closings.push((end, Verdict::Failed));
+                    }
+                }
+                Verdict::Flooded { .. } | Verdict::Banned | Verdict::OwnerLocked => {
+                    closings.push((end, verdict));
+                }
+                _ => {}
+            }
+        }
         closings
+    }
+
+    fn is_page(&self, call: usize) -> bool {
+        self.plan[call].verdict == Verdict::Maintenance
     }
 
     /// However late each request arrives, no second sees four, and no 1.2 s four starts.
@@ -202,7 +223,9 @@ impl Day {
                 .starts
                 .iter()
                 .filter(|call| {
-                    self.times(**call).0 <= window + 1000 && self.arrived(**call) >= window
+                    self.plan[**call].verdict != Verdict::NotSent
+                        && self.times(**call).0 <= window + 1000
+                        && self.arrived(**call) >= window
                 })
                 .count();
             assert!(possible <= 3, "{possible} calls may arrive within a second");
@@ -213,7 +236,9 @@ impl Day {
         }
     }
 
+    /// Half a minute between two listings of a folder; after a failure a second, once.
     fn check_folders_and_user_info(&self) {
+        let mut early: Vec<(usize, usize)> = Vec::new();
         for (turn, later) in self.starts.iter().enumerate() {
             for earlier in &self.starts[..turn] {
                 let gap = match (self.plan[*earlier].class, self.plan[*later].class) {
@@ -229,13 +254,36 @@ impl Day {
                 }
                 let (_, verdict_at) = self.times(*earlier);
                 let seen = verdict_at.max(self.arrived(*earlier));
-                assert!(self.times(*later).0 >= seen + gap);
+                let since = self.times(*later).0.checked_sub(seen);
+                let failed = matches!(
+                    self.plan[*earlier].verdict,
+                    Verdict::Failed | Verdict::Maintenance
+                );
+                if failed && gap == 30_000 && since.is_some_and(|since| since < gap) {
+                    assert!(since.unwrap() >= 1000, "repeated at once");
+                    early.push((*earlier, *later));
+                } else {
+                    assert!(since.is_some_and(|since| since >= gap));
+                }
             }
+        }
+        for (failed, repeated) in &early {
+            let again = early.iter().any(|(other, _)| other == repeated);
+            assert!(!again, "a folder was listed early twice in a row");
+            let sent = self.times(*repeated).0;
+            let refused = early.iter().any(|(_, other)| {
+                let flooded = matches!(
+                    self.plan[*other].verdict,
+                    Verdict::Flooded { .. } | Verdict::Banned
+                );
+                flooded && self.times(*other).1 < self.times(*failed).1
+            });
+            assert!(!refused, "listed early at {sent} although that was refused");
         }
     }
 
-    /// After a flood answer: half a minute of silence, then one call at a time until one that
-    /// started since is answered well.
+    /// After a flood answer half a minute of silence, after a row of failures less; then one call
+    /// at a time until one that started since is answered well.
     fn check_gate(&self) {
         for (closed, verdict) in self.closings() {
             let silence = match verdict {
@@ -247,6 +295,7 @@ impl Day {
                 Verdict::Banned => 3_600_000,
                 Verdict::OwnerLocked => 300_000,
                 Verdict::Maintenance => 60_000,
+                Verdict::Failed => 5_000,
                 Verdict::Answered | Verdict::Lost | Verdict::NotSent => {
                     unreachable!("not a closing")
                 }
@@ -342,15 +391,20 @@ impl Day {
             .collect();
         for pair in background.windows(2) {
             let flooded = self.closings().iter().any(|(at, verdict)| {
-                *verdict != Verdict::Maintenance && *at < pair[0] && pair[0] < at + 600_000
+                let is_ours = !matches!(verdict, Verdict::Maintenance | Verdict::Failed);
+                is_ours && *at < pair[0] && pair[0] < at + 600_000
             });
             let gap = if flooded { 3000 } else { 1000 };
             assert!(pair[1] - pair[0] >= gap, "background calls too dense");
         }
         for start in background {
             for (at, verdict) in self.closings() {
-                let in_maintenance =
-                    verdict == Verdict::Maintenance && at < start && start < at + 1_200_000;
+                let span = match verdict {
+                    Verdict::Maintenance => 1_200_000,
+                    Verdict::Failed => 60_000,
+                    _ => continue,
+                };
+                let meanwhile = at < start && start < at + span;
                 let reopened = self.starts.iter().any(|call| {
                     let (started, verdict_at) = self.times(*call);
                     self.plan[*call].verdict == Verdict::Answered
@@ -358,8 +412,8 @@ impl Day {
                         && verdict_at <= start
                 });
                 assert!(
-                    !in_maintenance || reopened,
-                    "background call in maintenance"
+                    !meanwhile || reopened,
+                    "background call while the service is down"
                 );
             }
         }
@@ -385,6 +439,7 @@ fn verdicts(trouble: u32) -> impl Strategy<Value = Verdict> {
     prop_oneof![
         100 => Just(Verdict::Answered),
         8 => Just(Verdict::Lost),
+        2 * trouble => Just(Verdict::Failed),
         4 => Just(Verdict::NotSent),
         trouble => Just(Verdict::Flooded { retry_after: None }),
         trouble.div_ceil(3) => (0..5000_u64).prop_map(|s| Verdict::Flooded {
@@ -392,7 +447,7 @@ fn verdicts(trouble: u32) -> impl Strategy<Value = Verdict> {
         }),
         trouble.div_ceil(4) => Just(Verdict::Banned),
         trouble.div_ceil(4) => Just(Verdict::OwnerLocked),
-        trouble.div_ceil(4) => Just(Verdict::Maintenance),
+        trouble => Just(Verdict::Maintenance),
     ]
 }
 
@@ -447,6 +502,29 @@ proptest! {
         day.check_deadlines();
         day.check_priorities();
         day.check_fairness();
+        day.check_background();
+    }
+
+    /// A quarter of a minute of good answers, one of failures, and so on.
+    #[test]
+    fn every_promise_holds_while_the_service_comes_and_goes(
+        plan in calls(120_000, 0),
+        trouble in proptest::collection::vec(any::<bool>(), 80),
+    ) {
+        let plan: Vec<Planned> = plan
+            .into_iter()
+            .zip(trouble)
+            .map(|(call, page)| match call.comes / 15_000 % 2 {
+                0 => call,
+                _ if page => Planned { verdict: Verdict::Maintenance, ..call },
+                _ => Planned { verdict: Verdict::Failed, ..call },
+            })
+            .collect();
+        let day = live(plan);
+        day.check_rate();
+        day.check_folders_and_user_info();
+        day.check_gate();
+        day.check_deadlines();
         day.check_background();
     }
 

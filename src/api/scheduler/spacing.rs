@@ -1,11 +1,11 @@
 //! Limits that concern one kind of call: one listing per folder per 30 s, one `user/info` in six
 //! minutes. A call that must wait for its turn here takes no slot and stands in nobody's way.
+//! A listing that failed for the service's own reasons may be repeated soon, once.
 //!
 //! Spans are measured from the answer, when the service has surely seen the call. Bounded: a
 //! folder is forgotten as soon as it may be listed again.
-use super::call::{Call, CallClass, CallId};
+use super::call::{Call, CallClass, CallId, Verdict};
 use super::rates::Rates;
-use super::window::ARRIVES_WITHIN;
 use crate::api::ids::FolderId;
 use crate::util::clock::Moment;
 use std::collections::HashMap;
@@ -20,6 +20,21 @@ struct Turn {
     /// The call under way; nothing else of this kind starts before its verdict.
     running: Option<CallId>,
     not_before: Moment,
+    /// The same, should the call that failed have counted.
+    strictly: Moment,
+    /// The call under way came before `strictly`.
+    early: bool,
+}
+
+impl Turn {
+    fn not_before(at: Moment) -> Self {
+        Self {
+            running: None,
+            not_before: at,
+            strictly: at,
+            early: false,
+        }
+    }
 }
 
 /// The turns of all folders and of `user/info`.
@@ -31,6 +46,10 @@ pub(super) struct Spacing {
     user_info: Turn,
     listing_gap: Duration,
     user_info_gap: Duration,
+    hiccup: Duration,
+    /// Whether a folder may be listed again early: not once the service has shown what it thinks of it.
+    repeats_early: bool,
+    arrives_within: Duration,
 }
 
 /// Whether a call's turn has come.
@@ -48,12 +67,12 @@ impl Spacing {
         Self {
             folders: HashMap::new(),
             all_folders: now,
-            user_info: Turn {
-                running: None,
-                not_before: now,
-            },
+            user_info: Turn::not_before(now),
             listing_gap: rates.listing_gap.saturating_add(MARGIN),
             user_info_gap: rates.user_info_gap,
+            hiccup: rates.hiccup.min(rates.listing_gap),
+            repeats_early: true,
+            arrives_within: rates.arrives_within,
         }
     }
 
@@ -84,12 +103,11 @@ impl Spacing {
         match call.class {
             CallClass::Listing(folder) | CallClass::Files(folder) => {
                 self.folders
-                    .retain(|_, turn| turn.running.is_some() || turn.not_before > now);
-                let turn = self.folders.entry(folder).or_insert(Turn {
-                    running: None,
-                    not_before: now,
-                });
+                    .retain(|_, turn| turn.running.is_some() || turn.strictly > now);
+                let turn = self.folders.entry(folder);
+                let turn = turn.or_insert_with(|| Turn::not_before(now));
                 turn.running = Some(id);
+                turn.early = turn.strictly > now;
                 true
             }
             CallClass::UserInfo => {
@@ -101,11 +119,29 @@ impl Spacing {
     }
 
     /// `id`, of `class`, has its verdict; the service saw it at `seen` at the latest.
-    pub(super) fn finished(&mut self, id: CallId, class: CallClass, seen: Moment) {
-        let not_before = seen.after(self.gap(class));
-        if let Some(turn) = self.turn_of(id, class) {
-            turn.running = None;
-            turn.not_before = turn.not_before.max(not_before);
+    pub(super) fn finished(
+        &mut self,
+        id: CallId,
+        class: CallClass,
+        verdict: Verdict,
+        seen: Moment,
+    ) {
+        let strictly = seen.after(self.gap(class));
+        let is_listing = matches!(class, CallClass::Listing(_) | CallClass::Files(_));
+        let failed = matches!(verdict, Verdict::Failed | Verdict::Maintenance);
+        let soon = (is_listing && failed && self.repeats_early).then(|| seen.after(self.hiccup));
+        let Some(turn) = self.turn_of(id, class) else {
+            return;
+        };
+        let was_early = std::mem::take(&mut turn.early);
+        turn.running = None;
+        turn.strictly = turn.strictly.max(strictly);
+        turn.not_before = match soon {
+            Some(soon) if !was_early => soon,
+            _ => turn.strictly,
+        };
+        if was_early && matches!(verdict, Verdict::Flooded { .. } | Verdict::Banned) {
+            self.repeats_early = false;
         }
     }
 
@@ -122,7 +158,7 @@ impl Spacing {
         self.folders.iter().filter_map(move |(folder, turn)| {
             let at = match turn.running {
                 Some(_) => now.after(self.listing_gap),
-                None => turn.not_before,
+                None => turn.strictly,
             };
             (at > now).then_some((*folder, at))
         })
@@ -135,17 +171,13 @@ impl Spacing {
 
     /// Holds a folder until `at`, but never longer than one listing would.
     pub(super) fn hold_folder(&mut self, folder: FolderId, at: Moment, now: Moment) {
-        let not_before = at.min(now.after(ARRIVES_WITHIN).after(self.listing_gap));
-        let turn = Turn {
-            running: None,
-            not_before,
-        };
-        self.folders.insert(folder, turn);
+        let most = now.after(self.arrives_within).after(self.listing_gap);
+        self.folders.insert(folder, Turn::not_before(at.min(most)));
     }
 
     /// Holds every folder until `at`, but never longer than a listing made just now would.
     pub(super) fn hold_all_folders(&mut self, at: Moment, now: Moment) {
-        let most = now.after(ARRIVES_WITHIN).after(self.listing_gap);
+        let most = now.after(self.arrives_within).after(self.listing_gap);
         self.all_folders = self.all_folders.max(at.min(most));
     }
 
@@ -161,8 +193,8 @@ impl Spacing {
 
     /// Holds `user/info` until `at`, but never longer than one call would.
     pub(super) fn hold_user_info(&mut self, at: Moment, now: Moment) {
-        let most = now.after(ARRIVES_WITHIN).after(self.user_info_gap);
-        self.user_info.not_before = at.min(most);
+        let most = now.after(self.arrives_within).after(self.user_info_gap);
+        self.user_info = Turn::not_before(at.min(most));
     }
 
     /// How many folders are remembered.

@@ -3,11 +3,11 @@
 //! Promises: see the module above. Never knows tasks, timers, files or the network, so that every
 //! promise can be tried against thousands of random days.
 use super::call::{Call, CallClass, CallId, Verdict};
-use super::gate::{Gate, GateCause, Passage};
+use super::gate::{Ended, Gate, GateCause, Passage};
 use super::queue::{FairQueue, PRIORITIES};
 use super::rates::Rates;
 use super::spacing::{Ready, Spacing};
-use super::window::{ARRIVES_WITHIN, Window};
+use super::window::Window;
 use crate::api::ask::{Priority, Requester};
 use crate::util::clock::Moment;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -62,6 +62,7 @@ struct Waiting {
 #[derive(Debug)]
 struct Running {
     call: Call,
+    requester: Requester,
     started: Moment,
     epoch: u64,
     /// From when on the next background call might start before this one started and since, if
@@ -192,7 +193,7 @@ impl State {
         let seen = match verdict {
             Verdict::Lost | Verdict::NotSent => {
                 self.tally.lost += 1;
-                now.max(running.started.after(ARRIVES_WITHIN))
+                now.max(running.started.after(self.rates.arrives_within))
             }
             _ => {
                 self.tally.answered += 1;
@@ -204,13 +205,18 @@ impl State {
             self.tally.floods += 1;
         }
         if verdict == Verdict::NotSent {
+            self.window.never_arrives(id);
             self.spacing.give_back(id, running.call.class);
         } else {
-            self.spacing.finished(id, running.call.class, seen);
+            self.spacing.finished(id, running.call.class, verdict, seen);
         }
-        let moved = self
-            .gate
-            .verdict(id, running.epoch, verdict, &self.rates, now);
+        let ended = Ended {
+            id,
+            epoch: running.epoch,
+            origin: (running.call, running.requester),
+            verdict,
+        };
+        let moved = self.gate.verdict(&ended, &self.rates, now);
         if moved || !matches!(running.call.class, CallClass::Plain | CallClass::Token) {
             self.refuse_late(now);
         }
@@ -322,7 +328,8 @@ impl State {
             return;
         };
         let rate = self.rate(now);
-        self.window.take(id, now, rate);
+        let arrived = now.after(self.rates.arrives_within);
+        self.window.take(id, now, arrived, rate);
         let epoch = self.gate.started(id, now);
         let others_wait = self.spacing.started(id, &waiting.call, now);
         let background = is_background(waiting.priority).then(|| {
@@ -333,6 +340,7 @@ impl State {
         *self.tally.started.entry(waiting.call.name).or_default() += 1;
         let running = Running {
             call: waiting.call,
+            requester: waiting.requester,
             started: now,
             epoch,
             background,

@@ -153,7 +153,7 @@ fn folders_are_forgotten_when_they_may_be_listed_again() {
 }
 
 #[test]
-fn silence_doubles_to_five_minutes_and_starts_again_after_a_calm_span() {
+fn silence_doubles_to_five_minutes_and_starts_again_after_a_good_answer() {
     let mut bench = Bench::new();
     let mut now = 0.0;
     for silence in [30.0, 60.0, 120.0, 240.0, 300.0, 300.0] {
@@ -165,16 +165,9 @@ fn silence_doubles_to_five_minutes_and_starts_again_after_a_calm_span() {
     }
     bench.call(Verdict::Answered, now);
     assert!(bench.0.gate.shut().is_none());
-    bench.call(FLOODED, now + 599.0);
-    bench.ask(CallClass::Plain, Priority::Wanted, now + 599.0);
-    bench.waits_until(now + 899.0, now + 599.0);
-
-    let mut bench = Bench::new();
-    bench.call(FLOODED, 0.0);
-    bench.call(Verdict::Answered, 30.0);
-    bench.call(FLOODED, 630.0);
-    bench.ask(CallClass::Plain, Priority::Wanted, 630.0);
-    bench.waits_until(660.0, 630.0);
+    bench.call(FLOODED, now + 60.0);
+    bench.ask(CallClass::Plain, Priority::Wanted, now + 60.0);
+    bench.waits_until(now + 90.0, now + 60.0);
 }
 
 #[test]
@@ -283,7 +276,9 @@ fn a_probe_without_an_answer_is_followed_by_another() {
 #[test]
 fn in_maintenance_callers_probe_each_minute_and_the_crawl_is_silent() {
     let mut bench = Bench::new();
-    bench.call(Verdict::Maintenance, 0.0);
+    for _ in 0..3 {
+        bench.call(Verdict::Maintenance, 0.0);
+    }
     let crawl = bench.ask(CallClass::Plain, Priority::Crawl, 0.0);
     let wanted = bench.ask(CallClass::Plain, Priority::Wanted, 0.0);
     bench.waits_until(60.0, 0.0);
@@ -295,6 +290,87 @@ fn in_maintenance_callers_probe_each_minute_and_the_crawl_is_silent() {
     bench.0.finished(crawl, Verdict::Answered, at(1260.0));
     let full = bench.0.rate(at(1260.0));
     assert!((full - 2.5).abs() < 1e-9, "maintenance is not our doing");
+}
+
+#[test]
+fn a_failed_answer_or_two_stop_nobody() {
+    let mut bench = Bench::new();
+    let mut now = 0.0;
+    for verdict in [Verdict::Failed, Verdict::Maintenance].repeat(20) {
+        for _ in 0..2 {
+            bench.call(verdict, now);
+            assert!(bench.0.gate.shut().is_none());
+            now += 2.0;
+        }
+        bench.call(Verdict::Answered, now);
+        now += 2.0;
+    }
+}
+
+#[test]
+fn several_callers_failures_in_a_row_shut_the_gate_for_a_moment_and_then_longer() {
+    let mut bench = Bench::new();
+    let fail = |bench: &mut Bench, who: u32, now: f64| {
+        let id = bench.ask_for(who, CallClass::Token, Priority::Token, now);
+        bench.starts(id, now);
+        bench.0.finished(id, Verdict::Failed, at(now));
+    };
+    // One file that the service chokes on says nothing of the others.
+    for turn in 0..10 {
+        fail(&mut bench, 1, 2.0 * f64::from(turn));
+        assert!(bench.0.gate.shut().is_none());
+    }
+    let mut now = 20.0;
+    fail(&mut bench, 2, now);
+    for silence in [5.0, 10.0, 20.0, 40.0, 60.0, 60.0] {
+        let id = bench.ask_for(3, CallClass::Token, Priority::Token, now);
+        bench.waits_until(now + silence, now + 0.1);
+        now += silence;
+        bench.starts(id, now);
+        bench.0.finished(id, Verdict::Failed, at(now));
+    }
+    let crawl = bench.ask(CallClass::Plain, Priority::Crawl, now);
+    bench.waits_until(now + 60.0, now + 1.0);
+    bench.0.cancel(crawl);
+    bench.call(Verdict::Answered, now + 60.0);
+    assert!(bench.0.gate.shut().is_none());
+    let full = bench.0.rate(at(now + 60.0));
+    assert!((full - 2.5).abs() < 1e-9, "it was not our doing");
+    fail(&mut bench, 1, now + 62.0);
+    assert!(bench.0.gate.shut().is_none(), "a good answer ends the row");
+}
+
+#[test]
+fn a_probe_that_fails_after_a_flood_is_followed_by_another_soon() {
+    let mut bench = Bench::new();
+    bench.call(FLOODED, 0.0);
+    bench.call(Verdict::Failed, 30.0);
+    let next = bench.ask(CallClass::Plain, Priority::Wanted, 30.0);
+    bench.waits_until(31.0, 30.0);
+    bench.starts(next, 31.0);
+    bench.0.finished(next, Verdict::Answered, at(31.1));
+    assert!(bench.0.gate.shut().is_none());
+}
+
+#[test]
+fn a_listing_that_failed_is_repeated_soon_once_and_not_after_a_flood() {
+    let mut bench = Bench::new();
+    let list = |bench: &mut Bench, folder: u64, verdict: Verdict, from: f64, now: f64| {
+        let class = CallClass::Listing(FolderId(folder));
+        let id = bench.ask(class, Priority::Wanted, from);
+        if now > from {
+            bench.waits_until(now, from);
+        }
+        bench.starts(id, now);
+        bench.0.finished(id, verdict, at(now));
+    };
+    list(&mut bench, 1, Verdict::Failed, 0.0, 0.0);
+    list(&mut bench, 1, Verdict::Failed, 0.0, 1.0);
+    list(&mut bench, 1, Verdict::Failed, 2.0, 31.25);
+    list(&mut bench, 1, FLOODED, 31.25, 32.25);
+    bench.call(Verdict::Answered, 62.25);
+    list(&mut bench, 2, Verdict::Failed, 70.0, 70.0);
+    list(&mut bench, 2, Verdict::Answered, 70.0, 100.25);
 }
 
 #[test]

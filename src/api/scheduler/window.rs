@@ -14,10 +14,6 @@ use std::time::Duration;
 /// (API reference 3).
 pub(super) const SLOTS: usize = 3;
 
-/// A call without an answer is taken to have arrived this long after its start: name resolution,
-/// connection and handshake on a slow line. One that takes longer is nearly always lost.
-pub(super) const ARRIVES_WITHIN: Duration = Duration::from_secs(2);
-
 /// From the latest possible arrival of a call until its slot is free: the service's one second
 /// and 50 ms for clocks that do not tick alike.
 pub(super) const ARRIVED: Duration = Duration::from_millis(1050);
@@ -81,19 +77,19 @@ impl Window {
         self.slots.map(|slot| slot.free_at)
     }
 
-    /// No call can start before this moment, even if every answer came now.
+    /// No call can start before this moment, even if none that is under way had been sent.
     pub(super) fn earliest(&self, now: Moment) -> Moment {
-        let best = |slot: &Slot| slot.free_at.min(slot.spaced.max(now.after(ARRIVED)));
+        let best = |slot: &Slot| slot.free_at.min(slot.spaced.max(now));
         self.slots.iter().map(best).min().unwrap_or(now)
     }
 
-    /// `id` starts now at `rate` starts per second. The caller has seen that a slot is free.
-    pub(super) fn take(&mut self, id: CallId, now: Moment, rate: f64) {
+    /// `id` starts now at `rate` starts per second and has arrived at `arrived` at the latest. The
+    /// caller has seen that a slot is free.
+    pub(super) fn take(&mut self, id: CallId, now: Moment, arrived: Moment, rate: f64) {
         debug_assert!(self.free(now) > 0, "a call started without a slot");
         let Some(slot) = self.slots.iter_mut().min_by_key(|slot| slot.free_at) else {
             return;
         };
-        let arrived = now.after(ARRIVES_WITHIN);
         let spaced = now.after(Duration::from_secs_f64(3.0 / rate));
         *slot = Slot {
             holder: Some(id),
@@ -112,7 +108,14 @@ impl Window {
         }
     }
 
-    /// `id` was never sent: its slot is as before.
+    /// `id` reached nobody and never will: it keeps its distance from the next start, no more.
+    pub(super) fn never_arrives(&mut self, id: CallId) {
+        if let Some(slot) = self.slot_of(id) {
+            slot.free_at = slot.spaced;
+        }
+    }
+
+    /// `id` was taken back before it was made: its slot is as before.
     pub(super) fn give_back(&mut self, id: CallId) {
         if let Some(slot) = self.slot_of(id) {
             *slot = Slot::free_from(slot.before);

@@ -5,8 +5,9 @@ use crate::api::FileId;
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Partial units kept at most, one per stream under way and some; 16 MiB if all were nearly full.
-const PARTIALS: usize = 256;
+/// Partial units kept at most: what comes begins and ends with units, but where a stream broke off; 4 MiB if all
+/// were nearly full.
+const PARTIALS: usize = 64;
 
 /// See the module.
 #[derive(Default)]

@@ -4,7 +4,7 @@ use super::*;
 use crate::api::scheduler::{Rates, Scheduler};
 use crate::api::{ApiError, ApiUrl, Client, ErrorKind, Reached, Settings};
 use crate::read::blocks::Blocks;
-use crate::read::window::Window;
+use crate::read::window::{self, Bounds, Window};
 use crate::secret::ApiKey;
 use crate::util::clock::Clock;
 use bytes::Bytes;
@@ -54,7 +54,7 @@ impl Day {
         let client = Client::new(settings, scheduler).unwrap();
         let token = Arc::new(Token::new(client, clock, url.clone()));
         let store = Arc::new(Store::new(Blocks::new(memory), None));
-        let file = File::new(&url, SIZE, token, store);
+        let file = File::new(&url, SIZE, token, store, Arc::default(), 2);
         (0..handles).for_each(|_| file.opened());
         Self {
             file,
@@ -72,13 +72,15 @@ impl Day {
             requester: Requester(1),
             now: Moment::from_origin(Duration::ZERO),
         };
-        let access = self.windows[handle].on_read(&range, 4 << 20);
-        self.file.note(&who, &access);
+        let bounds = Bounds {
+            largest: window::largest(self.file.lanes()).min(4 << 20),
+            near: self.file.line.near(),
+        };
+        let access = self.windows[handle].on_read(&range, SIZE, bounds);
+        self.file.on_read(&who, &access);
         self.plan(range.clone(), access.edge, who);
-        let (fetch, arranged) = self.file.ahead(range.end, &access, 2, &who);
-        if arranged {
-            self.windows[handle].arranged(&access);
-        }
+        let (fetch, until) = self.file.ahead(&access, &who);
+        self.windows[handle].arranged(&access, until);
         self.streams
             .extend(fetch.map(|it| (it.number, it.range.end)));
     }

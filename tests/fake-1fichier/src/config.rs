@@ -188,6 +188,9 @@ config! {
     listing_interval_seconds: f64 = 30.0;
     /// `folder/ls` and `file/ls` of one folder share that time.
     listing_rule_shared: bool = false;
+    /// A listing that met a 5xx before it was carried out counts all the same. Not so by default: rclone repeats
+    /// listings after 0.4 s then and has been let for years (reference 2.2).
+    failed_listing_counts: bool = false;
     /// Least time between two listings of the whole account.
     account_listing_interval_seconds: f64 = 3600.0;
     /// Least time between any two listings; 0 is off, 3 was reported.

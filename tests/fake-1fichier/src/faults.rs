@@ -103,6 +103,13 @@ pub enum FaultKind {
     Infected,
 }
 
+impl FaultKind {
+    /// A 5xx instead of the call.
+    pub(crate) fn is_server_error(&self) -> bool {
+        matches!(self, Self::Maintenance | Self::Status { code: 500.. })
+    }
+}
+
 /// A fault with its reach.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fault {

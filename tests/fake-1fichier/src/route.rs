@@ -140,7 +140,8 @@ async fn api(call: &Arc<Call>, request: Request<Incoming>) -> Answer {
         e.params = params.clone();
     });
 
-    let judgement = call.judge(rule_kind(&call.endpoint, &params));
+    let kind = rule_kind(&call.endpoint, &params);
+    let judgement = call.judge(kind);
     if let Some(answer) = locked(call, &judgement) {
         call.latency(1.0).await;
         return answer;
@@ -164,6 +165,12 @@ async fn api(call: &Arc<Call>, request: Request<Incoming>) -> Answer {
         .faults
         .pick(&call.endpoint, &subjects(call, &params));
     call.log(|e| e.fault = fault.as_ref().map(|f| format!("{f:?}")));
+    if fault.as_ref().is_some_and(FaultKind::is_server_error)
+        && judgement.breaches.is_empty()
+        && !config.failed_listing_counts
+    {
+        lock(&call.world.rules).uncount(kind, &config);
+    }
     call.latency(0.5).await;
     if let Some(fault) = &fault
         && let Some(answer) = early_fault(call, fault).await

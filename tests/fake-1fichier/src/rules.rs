@@ -95,6 +95,16 @@ impl Rules {
         judgement
     }
 
+    /// Takes back that a folder was listed, after a request that broke no rule.
+    pub(crate) fn uncount(&mut self, kind: Kind, config: &Config) {
+        let (which, folder) = match kind {
+            Kind::FolderListing(folder) => (0, folder),
+            Kind::FileListing(folder) => (u8::from(!config.listing_rule_shared), folder),
+            Kind::Plain | Kind::AccountListing | Kind::UserInfo => return,
+        };
+        self.listings.remove(&(which, folder));
+    }
+
     /// Starts or extends the flood lock.
     pub(crate) fn lock(&mut self, now: Duration, config: &Config) {
         self.flood_until = Some(now + seconds(config.flood_lock_seconds));
@@ -289,6 +299,19 @@ mod tests {
         assert_eq!(
             ask(&mut rules, &config, 82, Kind::FolderListing(7)),
             ["listing_spacing"]
+        );
+    }
+
+    #[test]
+    fn a_listing_taken_back_may_be_made_again() {
+        let (mut rules, config) = (Rules::default(), Config::default());
+        let kind = Kind::FolderListing(4);
+        assert!(rules.request(at(0), kind, &config).breaches.is_empty());
+        rules.uncount(kind, &config);
+        assert!(rules.request(at(1000), kind, &config).breaches.is_empty());
+        assert_eq!(
+            rules_of(&rules.request(at(2000), kind, &config)),
+            ["listing"]
         );
     }
 

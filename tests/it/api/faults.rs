@@ -18,6 +18,7 @@ async fn passing_trouble_is_waited_out() {
         FaultKind::LostReply,
         FaultKind::MalformedJson,
         FaultKind::HtmlOk,
+        FaultKind::Maintenance,
     ];
     for fault in faults {
         heals(fault).await;
@@ -87,7 +88,6 @@ async fn what_does_not_pass_is_not_repeated() {
         ),
         (ko("Owner locked #649"), ErrorKind::OwnerLocked),
         (ko("Never heard of #1"), ErrorKind::Refused),
-        (FaultKind::Maintenance, ErrorKind::Maintenance),
         (FaultKind::IpLocked { lock: false }, ErrorKind::IpBanned),
     ];
     for (fault, kind) in faults {
@@ -105,6 +105,63 @@ async fn what_does_not_pass_is_not_repeated() {
         assert_eq!((error.kind, error.reached), (kind, Reached::Answered));
         assert_eq!(world.fake.count("download/get_token"), 1, "{kind:?}");
         world.done();
+    }
+}
+
+/// One page is a hiccup; a row of them is what it says, and then calls are few.
+#[tokio::test]
+async fn maintenance_that_lasts_is_believed() {
+    let world = World::new();
+    let file = url(&world.fake.account().add_bytes(0, "f", &b"abc"[..]));
+    world
+        .fake
+        .faults()
+        .add(Fault::on("*", FaultKind::Maintenance));
+    let (start, ask) = (world.clock.now(), world.ask(60));
+    let error = world.client.download_link(&ask, &file).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Maintenance);
+    assert_eq!(world.fake.count("download/get_token"), 3);
+    let early = world.clock.now().since(start) < Duration::from_secs(30);
+    assert!(early, "waited for what cannot come in time");
+    world.fake.faults().clear();
+    let patient = world.ask(90);
+    assert!(world.client.download_link(&patient, &file).await.is_ok());
+    assert!(world.clock.now().since(start) >= Duration::from_secs(60));
+    world.done();
+}
+
+/// A folder whose listing failed is listed again at once; the service may count that, and then it is
+/// the last time.
+#[tokio::test]
+async fn a_listing_that_failed_once_is_not_felt() {
+    for counts in [false, true] {
+        let world = World::with(|fake| {
+            fake.config(|c| {
+                c.enforce_rules = true;
+                c.failed_listing_counts = counts;
+            })
+        });
+        let folders: Vec<FolderId> = (0..3)
+            .map(|number| FolderId(world.fake.account().mkdir(0, &format!("folder {number}"))))
+            .collect();
+        let mut took = Vec::new();
+        for folder in folders {
+            let fault = FaultKind::Status { code: 502 };
+            world
+                .fake
+                .faults()
+                .add(Fault::on("folder/ls", fault).once());
+            let (start, ask) = (world.clock.now(), world.ask(300));
+            assert!(world.client.list_folder(&ask, folder).await.is_ok());
+            took.push(world.clock.now().since(start));
+        }
+        if counts {
+            assert_eq!(world.fake.violations().len(), 1);
+        } else {
+            let soon = took.iter().all(|took| *took < Duration::from_secs(20));
+            assert!(soon, "{took:?}");
+            world.done();
+        }
     }
 }
 
