@@ -206,10 +206,11 @@ impl File {
         sources: Sources,
     ) -> Need {
         let mut state = lock(&self.state);
-        let missing = |from| self.store.memory.first_missing(self.id, from..range.end);
-        let mut hole = missing(range.start);
+        let missing = || self.store.memory.first_missing(self.id, range.clone());
+        let mut hole = missing();
+        // From the start again: where memory is scarce, what is shown pushes out something else.
         while hole < range.end && self.show(&mut state, hole) {
-            hole = missing(hole);
+            hole = missing();
         }
         if hole >= range.end {
             return Need::Present;
@@ -440,9 +441,11 @@ impl State {
         true
     }
 
-    /// Shortens what is on its way for certain owners alone to `finish` bytes, as far as nobody
-    /// waits for more.
+    /// Shortens what is on its way for certain owners alone to `finish` bytes in all, as far as
+    /// nobody waits for more.
     fn curb(&mut self, finish: u64, whose: impl Fn(Option<u64>) -> bool) {
+        let count = self.streams.iter().filter(|it| whose(it.owner)).count();
+        let finish = finish / count.max(1) as u64;
         for stream in self.streams.iter_mut().filter(|it| whose(it.owner)) {
             let waited = self.waiters.iter().filter(|it| stream.serves(it));
             let waited = waited.map(|it| it.hole.end).max().unwrap_or(0);

@@ -12,9 +12,11 @@
 //!              ─▶ file     join or plan streams, wait      (one per file id)
 //!                   ├▶ store   memory, and disk behind it
 //!                   └▶ stream  one span: link, range, chunks, again after a failure
-//!                        └▶ token  one link per file
+//!                        ├▶ token  one link per file
+//!                        └▶ connections  the mount's, in turn for those who wait
 //! ```
 mod blocks;
+mod connections;
 mod counters;
 mod disk;
 mod error;
@@ -48,6 +50,7 @@ use crate::util::deadline::Deadline;
 use crate::util::sync::lock;
 use blocks::Blocks;
 use bytes::Bytes;
+use connections::{Connection, Connections};
 use counters::Counters;
 use file::{Fetch, File, Need, Reading, Sources};
 use line::Line;
@@ -62,11 +65,8 @@ use store::Store;
 use tally::{Phase, Stopwatch, Tally};
 use token::Token;
 use tokio::runtime;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use window::{Access, Bounds, Window};
-
-/// Connections kept free for readers that wait, whatever is fetched ahead for others.
-const RESERVED: usize = 4;
 
 /// Files without a handle that are remembered for their link: a player closes and opens again, a
 /// scanner opens everything twice.
@@ -111,8 +111,7 @@ struct Shared {
     clock: Clock,
     runtime: runtime::Handle,
     store: Arc<Store>,
-    connections: Arc<Semaphore>,
-    most_connections: usize,
+    connections: Arc<Connections>,
     streams_per_file: usize,
     files: Mutex<HashMap<FileId, Arc<File>>>,
     load: Load,
@@ -185,8 +184,7 @@ impl Reader {
             clock,
             runtime,
             store: Arc::new(Store::new(Blocks::new(settings.memory), settings.disk)),
-            connections: Arc::new(Semaphore::new(settings.connections)),
-            most_connections: settings.connections,
+            connections: Connections::new(settings.connections),
             streams_per_file: settings.streams_per_file.max(1),
             files: Mutex::default(),
             load: Load::default(),
@@ -289,7 +287,6 @@ impl Reader {
             counters,
             store,
             connections,
-            most_connections,
             pace,
             ..
         } = &*self.shared;
@@ -302,7 +299,7 @@ impl Reader {
             ranges: Counters::get(&counters.ranges),
             memory_bytes: store.memory.bytes(),
             memory_budget: store.memory.budget(),
-            connections: most_connections.saturating_sub(connections.available_permits()),
+            connections: connections.used(),
             limit: pace.rate(),
             disk: store.disk().map(DiskCache::usage),
         }
@@ -426,7 +423,7 @@ impl Shared {
     /// Fetches ahead of a reader, as far as connections are to spare.
     fn fetch_ahead(self: &Arc<Self>, handle: &Handle, mut access: Access, who: &Reading) {
         while access.from < access.look {
-            let Some(permit) = self.spare_connection() else {
+            let Some(permit) = self.connections.spare(who.requester) else {
                 return;
             };
             let (fetch, until) = handle.file.ahead(&access, who);
@@ -439,20 +436,12 @@ impl Shared {
         }
     }
 
-    /// A connection that no waiting reader will miss.
-    fn spare_connection(&self) -> Option<OwnedSemaphorePermit> {
-        let spare = self.connections.available_permits() > RESERVED.min(self.most_connections / 2);
-        spare
-            .then(|| Arc::clone(&self.connections).try_acquire_owned().ok())
-            .flatten()
-    }
-
     fn start(
         self: &Arc<Self>,
         file: &Arc<File>,
         fetch: Fetch,
         who: &Reading,
-        permit: Option<OwnedSemaphorePermit>,
+        permit: Option<Connection>,
     ) {
         let tally = file.opens.get(who.handle, self.clock);
         let watch = Stopwatch::start(tally, fetch.number, Phase::Link);

@@ -4,6 +4,7 @@
 //! Promises: every byte handed over came from an answer that was checked; the stream ends when its
 //! span is there, when nobody wants it any more, or when trying again is useless, which those who
 //! wait are told. Knows nothing of handles or windows.
+use super::connections::Connection;
 use super::error::ReadError;
 use super::file::{Fetch, File};
 use super::pace::Urgency;
@@ -14,7 +15,6 @@ use crate::api::{ApiError, ErrorKind, Priority, Reached, Requester};
 use crate::util::deadline::Deadline;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// An answer's header must be there within this span, connection set-up included.
 pub(super) const OPEN_LIMIT: Duration = Duration::from_secs(20);
@@ -54,7 +54,7 @@ pub(super) async fn run(
     file: Arc<File>,
     fetch: Fetch,
     requester: Requester,
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<Connection>,
     watch: Stopwatch,
 ) {
     let number = fetch.number;
@@ -86,7 +86,7 @@ async fn pump(
     file: &Arc<File>,
     number: u64,
     requester: Requester,
-    mut permit: Option<OwnedSemaphorePermit>,
+    mut permit: Option<Connection>,
     mut watch: Stopwatch,
 ) -> Result<(), ReadError> {
     let mut tries = Tries::default();
@@ -114,7 +114,7 @@ async fn pump(
         };
         let connection = match permit.take() {
             Some(permit) => permit,
-            None => match shared.connection(wanted).await {
+            None => match shared.connection(requester, wanted).await {
                 Some(permit) => permit,
                 None => return Ok(()),
             },
@@ -288,11 +288,11 @@ impl Tries {
 
 impl Shared {
     /// A connection: in turn for those who are waited for, else one to spare.
-    async fn connection(&self, is_waited_for: bool) -> Option<OwnedSemaphorePermit> {
+    async fn connection(&self, requester: Requester, is_waited_for: bool) -> Option<Connection> {
         if is_waited_for {
-            Arc::clone(&self.connections).acquire_owned().await.ok()
+            self.connections.acquire(requester).await
         } else {
-            self.spare_connection()
+            self.connections.spare(requester)
         }
     }
 

@@ -258,7 +258,7 @@ impl Job<'_> {
         let link = link.map_err(|error| (error.into(), None))?;
         let lost = |error: crate::api::ApiError| (error.into(), Some(link.clone()));
         let _connection = loop {
-            if let Some(permit) = self.shared.spare_connection() {
+            if let Some(permit) = self.shared.connections.spare(Requester::SELF) {
                 break permit;
             }
             clock.sleep(NO_CONNECTION).await;
