@@ -66,6 +66,15 @@ struct Spares {
     coming: Vec<Uri>,
 }
 
+impl Spares {
+    /// Gives up the connection that stood ready for longest; `false` when there is none.
+    fn drop_oldest(&mut self) -> bool {
+        let oldest = self.ready.iter().min_by_key(|(_, (since, _))| *since);
+        let oldest = oldest.map(|(host, _)| host.clone());
+        oldest.is_some_and(|host| self.ready.remove(&host).is_some())
+    }
+}
+
 impl Dialer {
     pub(super) fn new(settings: &Settings) -> Result<Self, SetupError> {
         let mut tcp = HttpConnector::new();
@@ -102,8 +111,10 @@ impl Dialer {
         self.expire();
         {
             let mut spares = lock(&self.0.spares);
-            let crowded = spares.ready.len() + spares.coming.len() >= MOST_SPARES;
-            if crowded || spares.ready.contains_key(&host) || spares.coming.contains(&host) {
+            if spares.ready.contains_key(&host) || spares.coming.contains(&host) {
+                return;
+            }
+            if spares.ready.len() + spares.coming.len() >= MOST_SPARES && !spares.drop_oldest() {
                 return;
             }
             spares.coming.push(host.clone());

@@ -16,3 +16,4 @@ mod read_trouble;
 mod store;
 mod tree;
 mod views;
+mod warm;

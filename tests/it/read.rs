@@ -2,7 +2,7 @@
 use crate::common::{assert_well_behaved, client};
 use fake_1fichier::{Fake, Fault, FaultKind, content};
 use fichierfs::api::{FileUrl, Requester};
-use fichierfs::read::{ReadError, ReadSettings, ReadTerms, Reader};
+use fichierfs::read::{DiskCache, ReadError, ReadSettings, ReadTerms, Reader};
 use fichierfs::util::cached::Cached;
 use fichierfs::util::clock::Clock;
 use fichierfs::util::deadline::Deadline;
@@ -17,6 +17,40 @@ struct Bench {
 }
 
 impl Bench {
+    /// The same account after a restart, with nothing in memory and what is on `disk`.
+    fn restarted(self, disk: DiskCache) -> Self {
+        let settings = ReadSettings {
+            memory: 64 * MIB,
+            disk: Some(disk),
+            connections: ReadSettings::CONNECTIONS,
+            streams_per_file: ReadSettings::STREAMS_PER_FILE,
+            limit: None,
+        };
+        let client = client(&self.fake, self.clock);
+        let runtime = tokio::runtime::Handle::current();
+        let reader = Reader::new(client, self.clock, settings, runtime);
+        Self { reader, ..self }
+    }
+
+    /// Reads as a probe does: the head in the kernel's steps, then the last bytes.
+    async fn probe(&self, url: &FileUrl, seed: u64, size: u64, head: u64, tail: u64) {
+        const STEP: u64 = 128 * 1024;
+        let handle = self.reader.open(url, size);
+        for at in (0..head).step_by(128 * 1024).chain([size - tail]) {
+            let terms = self.terms(Duration::from_secs(30));
+            let len = if at < head { STEP } else { tail };
+            let bytes = self.reader.read(&handle, at, len, terms).ready().await;
+            assert_eq!(bytes.unwrap(), expected(seed, at, len));
+        }
+    }
+
+    /// Waits until nothing is on its way.
+    async fn quiet(&self) {
+        while self.reader.snapshot().connections > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     fn new(setting: &str, memory: u64) -> Self {
         let fake = Fake::builder().clock(setting).start().unwrap();
         let clock = Clock::parse(setting).unwrap();
@@ -24,6 +58,7 @@ impl Bench {
             memory,
             disk: None,
             connections: ReadSettings::CONNECTIONS,
+            limit: None,
             streams_per_file: ReadSettings::STREAMS_PER_FILE,
         };
         let runtime = tokio::runtime::Handle::current();
@@ -139,6 +174,100 @@ async fn a_steady_reader_is_fetched_ahead_for_in_few_large_ranges() {
         bench.fetched()
     );
     assert!(bench.reader.snapshot().memory_bytes <= 64 * MIB);
+    assert_well_behaved(&bench.fake);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_probe_costs_nothing_also_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        // The one before is let go as soon as its last task has ended.
+        (0..500).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(4));
+            DiskCache::open(folder.path(), 1 << 30, Clock::system()).ok()
+        })
+    };
+    let disk = open().unwrap();
+    let bench = Bench::new("1", MIB).restarted(disk.clone());
+    let size = 300 * MIB;
+    // Heads and tails as media files have them, with borders of windows and blocks among them.
+    let probes = [
+        (100_000, 5_000),
+        (600_000, 100_000),
+        (1_000_000, 250_000),
+        (1_200_000, 1_000),
+        (2_500_000, 1_900_000),
+        (5_000_000, 250_000),
+    ];
+    let urls: Vec<_> = (0..)
+        .zip(probes)
+        .map(|(n, _)| bench.file(size, n))
+        .collect();
+    for again in [false, true] {
+        for ((url, (head, tail)), seed) in urls.iter().zip(probes).zip(0..) {
+            let before = bench.fake.count_downloads();
+            bench.probe(url, seed, size, head, tail).await;
+            let ranges = bench.fake.count_downloads() - before;
+            let most = if again { 0 } else { 3 };
+            assert!(
+                ranges <= most,
+                "{ranges} ranges for {head} and {tail} bytes"
+            );
+            bench.quiet().await;
+        }
+    }
+    assert_eq!(bench.fake.count("download/get_token"), probes.len());
+    assert!(disk.flush(Deadline::within(bench.clock, Duration::from_secs(10))));
+    drop(disk);
+    let Bench {
+        fake,
+        clock,
+        reader,
+    } = bench;
+    drop(reader);
+    let reader = Bench::new("1", MIB).reader;
+    let bench = Bench {
+        fake,
+        reader,
+        clock,
+    }
+    .restarted(open().expect("nobody holds it"));
+    bench.fake.clear_log();
+    for ((url, (head, tail)), seed) in urls.iter().zip(probes).zip(0..) {
+        bench.probe(url, seed, size, head, tail).await;
+    }
+    let log = bench.fake.log();
+    assert!(log.is_empty(), "{} requests, first {:?}", log.len(), log[0]);
+    assert_well_behaved(&bench.fake);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_steady_reader_held_up_by_one_connection_gets_several() {
+    let bench = Bench::new("1", 128 * MIB);
+    bench.fake.set_shape(fake_1fichier::Shape {
+        first_byte_ms: 20.0,
+        connection_bytes_per_second: 8e6,
+        total_bytes_per_second: 32e6,
+        ..fake_1fichier::Shape::default()
+    });
+    let size = 1 << 30;
+    let handle = bench.reader.open(&bench.file(size, 8), size);
+    for at in (0..40 * MIB).step_by(128 * 1024) {
+        let bytes = bench.reader.read(
+            &handle,
+            at,
+            128 * 1024,
+            bench.terms(Duration::from_secs(30)),
+        );
+        assert_eq!(bytes.ready().await.unwrap(), expected(8, at, 128 * 1024));
+        if at < 6 * MIB {
+            let peak = bench.fake.connections().downloads_peak;
+            assert!(peak <= 2, "{peak} connections for what may be a probe");
+        }
+    }
+    let peak = bench.fake.connections().downloads_peak;
+    assert!((3..=5).contains(&peak), "{peak} connections");
+    assert_eq!(bench.fake.count("download/get_token"), 1);
     assert_well_behaved(&bench.fake);
 }
 
