@@ -152,6 +152,9 @@ fn file(control: &Control, inode: u64) -> Result<File, &'static str> {
     match node.as_deref().map(|node| &node.kind) {
         Some(Kind::File(file)) => Ok(file.clone()),
         Some(Kind::Folder(_)) => Err("it is a folder"),
+        Some(Kind::Own(_)) => {
+            Err("the account does not have it yet, so there is nothing of it to keep")
+        }
         None => Err("the mount does not know that file any more"),
     }
 }

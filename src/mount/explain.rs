@@ -32,6 +32,11 @@ pub(super) fn answer(control: &Control, inode: u64) -> Answer {
             explained.listing = listed(control, node.parent);
             explained.reading = Some(FileReading::of(&control.reader.explain(id)));
         }
+        Kind::Own(file) => {
+            explained.kind = "file".into();
+            explained.size = file.size;
+            explained.listing = listed(control, node.parent);
+        }
     }
     Answer::Explained(Box::new(explained))
 }

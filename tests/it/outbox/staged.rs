@@ -73,6 +73,7 @@ impl Life {
             disk: None,
             connections: ReadSettings::CONNECTIONS,
             streams_per_file: ReadSettings::STREAMS_PER_FILE,
+            limit: None,
         };
         let reader = Reader::new(client, clock, settings, Handle::current());
         let staging = Staging::open(&dir.path().join("staging"), 100 * MIB).unwrap();
