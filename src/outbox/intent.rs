@@ -38,6 +38,8 @@ pub struct Remote {
     pub thing: Thing,
     /// Where, as far as is known.
     pub place: Place,
+    /// Bytes of a file: what is shown of one that was only moved must not wait for a listing.
+    pub size: u64,
 }
 
 /// A content that was sealed and is to be uploaded.
@@ -447,15 +449,17 @@ impl Intents {
                 if let Some(Remote {
                     thing: Thing::File(old),
                     place,
+                    ..
                 }) = entry.remote.take()
                     && old != url
                 {
                     let folder = place.folder;
                     entry.discard.push(Spent { url: old, folder });
                 }
-                if let Goal::Store(version) | Goal::Copy(version) = attempt.goal
-                    && entry.content == Some(version)
-                {
+                let (Goal::Store(version) | Goal::Copy(version)) = attempt.goal else {
+                    return;
+                };
+                if entry.content == Some(version) {
                     entry.content = None;
                     entry.copy_of = None;
                 }
@@ -463,6 +467,7 @@ impl Intents {
                 entry.remote = Some(Remote {
                     thing: Thing::File(url),
                     place: Place { folder, name },
+                    size: version.size,
                 });
             }),
             Done::Nothing(ino) => self.change(ino, false, None, |entry| entry.attempt = None),
@@ -485,6 +490,7 @@ impl Intents {
                     entry.remote = Some(Remote {
                         thing: Thing::Folder(id),
                         place: Place { folder, name },
+                        size: 0,
                     });
                 }
             }),

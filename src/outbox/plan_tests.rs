@@ -140,6 +140,7 @@ impl World {
                 Remote {
                     thing: Thing::Folder(FolderId(id)),
                     place: place.clone(),
+                    size: 0,
                 },
             );
             world.show(ino, true, place);
@@ -161,6 +162,7 @@ impl World {
                 Remote {
                     thing,
                     place: place.clone(),
+                    size: 0,
                 },
             );
             world.show(ino, false, place);
@@ -501,7 +503,8 @@ impl World {
             };
             if let Some(thing) = thing {
                 let place = shown.place.clone();
-                self.remotes.insert(*ino, Remote { thing, place });
+                let size = shown.version.size;
+                self.remotes.insert(*ino, Remote { thing, place, size });
             }
         }
     }
@@ -617,6 +620,7 @@ impl World {
         let Some(Remote {
             thing: Thing::File(own),
             place,
+            ..
         }) = &entry.remote
         else {
             return;

@@ -49,6 +49,7 @@ pub(super) fn write(entry: &Entry) -> Vec<u8> {
             Thing::Folder(id) => to.number(id.0),
         }
         write_place(&mut to, &remote.place);
+        to.number(remote.size);
     }
     if let Some(wanted) = &entry.wanted {
         write_place(&mut to, wanted);
@@ -111,7 +112,8 @@ pub(super) fn read(bytes: &[u8]) -> Option<Entry> {
             Thing::File(read_url(&mut from)?)
         };
         let place = read_place(&mut from)?;
-        Some(Remote { thing, place })
+        let size = from.number()?;
+        Some(Remote { thing, place, size })
     })?;
     let wanted = optional(has(WANTED), || read_place(&mut from))?;
     let content = optional(has(CONTENT), || read_version(&mut from))?;

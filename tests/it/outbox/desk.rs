@@ -205,7 +205,9 @@ impl Desk {
         let place = known.shown[&ino].place.clone();
         let file = known.files.get(&ino).cloned().map(Thing::File);
         let thing = file.or(known.folders.get(&ino).copied().map(Thing::Folder))?;
-        Some(Remote { thing, place })
+        let bytes = known.shown[&ino].bytes.as_ref();
+        let size = bytes.map_or(0, |bytes| bytes.len() as u64);
+        Some(Remote { thing, place, size })
     }
 
     pub(super) fn create(&self, folder: Ino, name: &str, bytes: &[u8]) -> Ino {

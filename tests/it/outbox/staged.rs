@@ -153,7 +153,8 @@ impl Life {
         match known {
             None => outbox.with(|tell| tell.create(ino, place, version, record)),
             Some(thing) => {
-                let known = Remote { thing, place };
+                let size = version.size;
+                let known = Remote { thing, place, size };
                 outbox.with(|tell| tell.rewrite(ino, || Some(known), version, record));
             }
         }
