@@ -148,7 +148,7 @@ fn wait_for_unheard(shared: &Shared) {
         entries.filter(|(_, entry)| entry.attempt.as_ref().is_some_and(|it| it.ticket.is_none()));
     let unheard: Vec<Ino> = unheard.map(|(ino, _)| *ino).collect();
     for ino in unheard {
-        state.leave(ino, at);
+        state.look_after(ino, at);
     }
 }
 

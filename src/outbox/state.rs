@@ -45,6 +45,9 @@ pub(super) struct State {
     busy: BTreeSet<Ino>,
     /// What is not to be touched before.
     not_before: HashMap<Ino, Moment>,
+    /// Calls of unknown outcome that are not to be looked for before: too early a look would take what
+    /// appears late for not done. Nothing that happens here makes that earlier.
+    unheard: HashMap<Ino, Moment>,
     /// How long to wait after the next failure.
     backoffs: HashMap<Ino, Backoff>,
     /// What is told alone, because it failed together with others.
@@ -88,6 +91,7 @@ impl State {
             next: pending.next,
             busy: BTreeSet::new(),
             not_before: HashMap::new(),
+            unheard: HashMap::new(),
             backoffs: HashMap::new(),
             alone: BTreeSet::new(),
             removed: BTreeMap::new(),
@@ -165,9 +169,9 @@ impl State {
         uploads.map(|transfer| transfer.progress.bytes()).sum()
     }
 
-    /// Leaves an entry alone until `at`.
-    pub(super) fn leave(&mut self, ino: Ino, at: Moment) {
-        self.not_before.insert(ino, at);
+    /// A call that may have been carried out is not looked for before `at`.
+    pub(super) fn look_after(&mut self, ino: Ino, at: Moment) {
+        self.unheard.insert(ino, at);
     }
 
     /// Tries an entry again after a while; longer each time.
@@ -176,6 +180,9 @@ impl State {
         let backoff = self.backoffs.entry(ino).or_insert(longest);
         let wait = backoff.next_wait().max(at_least);
         self.not_before.insert(ino, now.after(wait));
+        if self.intents.get(ino).is_some_and(|it| it.attempt.is_some()) {
+            self.look_after(ino, now.after(at_least));
+        }
     }
 
     /// From now on it is told alone.
@@ -222,7 +229,8 @@ impl State {
 
     /// When something that waits may be told, if anything waits for its time.
     pub(super) fn next_moment(&self, now: Moment) -> Option<Moment> {
-        let waiting = self.not_before.iter().filter(|(ino, at)| {
+        let all = self.not_before.iter().chain(&self.unheard);
+        let waiting = all.filter(|(ino, at)| {
             **at > now && !self.busy.contains(ino) && self.intents.get(**ino).is_some()
         });
         waiting.map(|(_, at)| *at).min()
@@ -324,6 +332,10 @@ impl State {
         let intents = &self.intents;
         let is_known = |ino: &Ino| busy.contains(ino) || intents.get(*ino).is_some();
         self.not_before.retain(|ino, _| is_known(ino));
+        self.unheard.retain(|ino, _| {
+            let entry = intents.get(*ino);
+            entry.is_some_and(|entry| entry.attempt.is_some())
+        });
         self.backoffs.retain(|ino, _| is_known(ino));
         self.alone.retain(is_known);
     }
@@ -417,8 +429,10 @@ struct View<'a> {
 
 impl Terms for View<'_> {
     fn is_ready(&self, ino: Ino) -> bool {
-        let not_before = self.state.not_before.get(&ino);
-        !self.state.busy.contains(&ino) && not_before.is_none_or(|at| *at <= self.now)
+        let waits = [&self.state.not_before, &self.state.unheard];
+        let is_over =
+            |wait: &&HashMap<Ino, Moment>| wait.get(&ino).is_none_or(|at| *at <= self.now);
+        !self.state.busy.contains(&ino) && waits.iter().all(is_over)
     }
 
     fn is_settling(&self, ino: Ino) -> bool {

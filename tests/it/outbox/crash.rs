@@ -54,8 +54,19 @@ fn act(desk: &Desk, dice: &mut Dice, step: usize) {
     }
 }
 
+/// Seeds from `first` on: a few, or as many as `FICHIERFS_CRASH_SEEDS` says for a long run.
+fn seeds(first: u64) -> impl Iterator<Item = u64> {
+    let wanted = std::env::var("FICHIERFS_CRASH_SEEDS");
+    let count = wanted
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(2);
+    first..first + count
+}
+
 async fn rounds(seed: u64, rounds: usize, mut desk: Desk) {
     let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    println!("seed {seed}");
     for round in 0..rounds {
         for step in 0..=dice.roll(8) {
             act(&desk, &mut dice, round * 100 + step);
@@ -72,14 +83,14 @@ async fn rounds(seed: u64, rounds: usize, mut desk: Desk) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_crashes_the_account_is_the_tree() {
-    for seed in 1..=2 {
+    for seed in seeds(1) {
         rounds(seed, 4, Desk::new()).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_crashes_and_lost_answers_the_account_is_the_tree() {
-    for seed in 11..=12 {
+    for seed in seeds(1_000) {
         let desk = Desk::new();
         for kind in [FaultKind::LostReply, FaultKind::Reset] {
             let fault = Fault::on("*", kind).with_probability(0.08);
@@ -93,6 +104,8 @@ async fn after_crashes_and_lost_answers_the_account_is_the_tree() {
 /// vanish late.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hostile_service_ends_up_with_the_tree_all_the_same() {
-    let desk = Desk::with(|fake| fake.profile(Profile::Hostile));
-    rounds(21, 2, desk).await;
+    for seed in seeds(2_000) {
+        let desk = Desk::with(|fake| fake.profile(Profile::Hostile));
+        rounds(seed, 2, desk).await;
+    }
 }
