@@ -239,7 +239,8 @@ impl File {
         // One that is about to end has its successor opened, which hides the set-up of the request.
         let reach = self.line.reach();
         let own = |it: &&Stream| it.owner.is_none_or(|owner| owner == who.handle);
-        let busy = |it: &&Stream| own(it) && it.end - it.pos > reach;
+        // Of one that was cut short the last chunk may go beyond its end.
+        let busy = |it: &&Stream| own(it) && it.end.saturating_sub(it.pos) > reach;
         let streams = &state.streams;
         if streams.len() > self.most_lanes || streams.iter().filter(busy).count() >= self.lanes() {
             return (None, access.from);
