@@ -9,6 +9,7 @@ use super::error::{ApiError, ErrorKind, Reached};
 use super::hosts::ApiUrl;
 use super::scheduler::{Call, Scheduler, Verdict};
 use super::text::header_text;
+use super::timing;
 use super::transport::{self, ANSWER_BYTES, PAGE_BYTES, Read, SetupError, Transport};
 use crate::secret::ApiKey;
 use crate::util::clock::Clock;
@@ -208,6 +209,7 @@ impl Client {
         request: &Value,
     ) -> Result<T, ApiError> {
         let permit = self.0.scheduler.permit(ask, call).await?;
+        timing::sent(self.0.clock);
         let request = self
             .with_key(self.0.transport.api.post(self.0.api_url.call(call.name)))
             .header(CONTENT_TYPE, "application/json")

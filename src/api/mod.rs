@@ -27,6 +27,7 @@ mod multipart;
 pub mod paris;
 pub mod scheduler;
 mod text;
+mod timing;
 mod transport;
 pub mod types;
 pub mod wire;
@@ -43,6 +44,7 @@ pub use hash::WhirlpoolHasher;
 pub use hosts::{ApiUrl, BadApiUrl};
 pub use ids::{FileId, FileUrl, FolderId};
 pub use multipart::{MAX_FILE_BYTES, MAX_FILES, MAX_UPLOAD_BYTES, UploadFile, UploadProgress};
+pub use timing::{Timing, measured};
 pub use transport::{SetupError, install_crypto};
 pub use types::{
     Dated, DownloadLink, FileItem, FileListing, FolderListing, LISTING_CAP, Offer, SubFolder,

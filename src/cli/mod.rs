@@ -4,16 +4,21 @@
 //! to do, with an exit code of [`exit`]; no input makes the program panic. The parts below never
 //! print; this module prints nothing but for them.
 pub mod account;
+pub mod cache;
 pub mod exit;
+pub mod explain;
+mod files;
 pub mod helper;
 pub mod login;
 pub mod mount;
 mod mounts;
+mod progress;
 pub mod reference;
 pub mod refresh;
 mod service;
 pub mod status;
 pub mod umount;
+pub mod warm;
 
 use crate::logging::{self, Role, Verbosity};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -62,6 +67,12 @@ pub enum Command {
     Status(status::Args),
     /// Look at a folder of a mount again, now: changes made elsewhere appear
     Refresh(refresh::Args),
+    /// Bring files into the disk cache before anybody reads them
+    Warm(warm::Args),
+    /// Show, throw away or check what the disk cache holds
+    Cache(cache::Args),
+    /// Show what is known of a file or folder, and why reads of it waited
+    Explain(explain::Args),
     /// Ask for an account's API key, check it and keep it
     Login(login::Args),
     /// Show an account's kind, space and subscription
@@ -105,6 +116,9 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, Failure> {
         Command::Umount(args) => umount::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Refresh(args) => refresh::run(&args),
+        Command::Warm(args) => warm::run(&args),
+        Command::Cache(args) => cache::run(args),
+        Command::Explain(args) => explain::run(&args),
         Command::Login(args) => login::run(args),
         Command::Account(args) => account::run(args),
     }

@@ -323,8 +323,11 @@ fn because(cause: &str) -> &str {
 }
 
 fn contents(reading: &ReadFigures) -> String {
+    let limit = reading.bwlimit_bytes.map_or_else(String::new, |rate| {
+        format!(", at most {} a second", binary(rate))
+    });
     format!(
-        "{} read, {} of it downloaded; {} of {} memory, {} connections",
+        "{} read, {} of it downloaded{limit}; {} of {} memory, {} connections",
         binary(reading.asked_bytes),
         binary(reading.fetched_bytes),
         binary(reading.memory_bytes),

@@ -21,7 +21,7 @@ pub use key::FoundKey;
 pub use mount_opts::Terms;
 pub use options::{AccountOptions, MountOptions};
 pub use places::Places;
-pub use values::{AccountName, AccountPath, ProxyUrl, Umask};
+pub use values::{AccountName, AccountPath, Bandwidth, ProxyUrl, Umask};
 
 use crate::api::scheduler::Rates;
 use crate::api::{ApiUrl, Settings};
@@ -204,6 +204,8 @@ pub struct Mount {
     pub crawl: bool,
     /// How long a read may take.
     pub read_timeout: Duration,
+    /// How fast contents may come and go.
+    pub bwlimit: Bandwidth,
     /// Connections one file is read over at most.
     pub streams_per_file: usize,
     /// Whether downloads may spend CDN credits.
@@ -271,6 +273,7 @@ impl Mount {
             dir_cache_time,
             crawl: !options.no_crawl.unwrap_or(false),
             read_timeout,
+            bwlimit: options.bwlimit.unwrap_or_default(),
             streams_per_file: options
                 .streams_per_file
                 .unwrap_or(options::DEFAULT_STREAMS_PER_FILE),
@@ -291,6 +294,30 @@ impl Mount {
             usable("cache", &self.own_cache_dir(), "--cache-dir")?;
         }
         Ok(())
+    }
+}
+
+/// Where an account's contents are kept on disk, without all that a mount needs besides.
+#[derive(Debug)]
+pub struct CacheFolder {
+    /// The account.
+    pub account: Account,
+    /// The folder of this account alone.
+    pub dir: PathBuf,
+    /// Bytes a mount would keep there at most.
+    pub size: u64,
+}
+
+impl CacheFolder {
+    /// Puts together what the command line (`given`) and the surroundings say.
+    pub fn resolve(given: MountOptions, around: &Surroundings) -> Result<Self, ConfigError> {
+        let (account, options) = resolve(given, &[], around)?;
+        let base = options.cache_dir.as_ref().unwrap_or(&around.places.cache);
+        Ok(Self {
+            dir: absolute("cache-dir", base)?.join(account.name.as_str()),
+            size: options.cache_size.unwrap_or(options::DEFAULT_CACHE_SIZE),
+            account,
+        })
     }
 }
 

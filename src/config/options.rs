@@ -3,7 +3,7 @@
 //! The same declaration reads all four sources - the config file, the environment, `-o` and the
 //! command line (see [`super::layers`]) - and the reference in `docs/configuration.md` is printed
 //! from it, so that no source can know an option the others do not.
-use super::values::{self, AccountName, AccountPath, ProxyUrl, Umask};
+use super::values::{self, AccountName, AccountPath, Bandwidth, ProxyUrl, Umask};
 use crate::api::ApiUrl;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -139,6 +139,11 @@ pub struct MountOptions {
     /// least 5s [default: 60s]
     #[arg(long, value_name = "SPAN", value_parser = values::span, help_heading = "Service")]
     pub read_timeout: Option<Duration>,
+
+    /// Bytes per second that all transfers together may take, e.g. 10MB, or UP:DOWN, e.g.
+    /// 1MB:10MB; off or 0 limits nothing [default: off]
+    #[arg(long, value_name = "RATE", help_heading = "Service")]
+    pub bwlimit: Option<Bandwidth>,
 
     /// Connections one file is read over at most, from 1 to 8; more than one only where that is
     /// faster [default: 4]

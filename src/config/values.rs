@@ -137,6 +137,44 @@ impl FromStr for Umask {
     }
 }
 
+/// How fast contents may come and go, in bytes per second; `None` limits nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bandwidth {
+    /// To the service.
+    pub up: Option<u64>,
+    /// From the service.
+    pub down: Option<u64>,
+}
+
+/// Bytes per second at least: slower, the smallest read of a few programs at once would take longer
+/// than any of them waits.
+const SLOWEST_BANDWIDTH: u64 = 64 * 1024;
+
+impl FromStr for Bandwidth {
+    type Err = String;
+
+    /// One rate for both directions, or `UP:DOWN`; `off` or 0 limits nothing.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let one = |text: &str| match text.trim() {
+            "off" => Ok(None),
+            given => match size(given).map_err(|_| ())? {
+                0 => Ok(None),
+                rate if rate >= SLOWEST_BANDWIDTH => Ok(Some(rate)),
+                _ => Err(()),
+            },
+        };
+        let (up, down) = text.split_once(':').unwrap_or((text, text));
+        match (one(up), one(down)) {
+            (Ok(up), Ok(down)) => Ok(Self { up, down }),
+            _ => Err(
+                "a bandwidth is a size per second of 64KiB or more, e.g. 10MB, or \
+                      UP:DOWN, e.g. 1MB:10MB; off or 0 limits nothing"
+                    .into(),
+            ),
+        }
+    }
+}
+
 /// Parses a switch.
 pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
@@ -253,6 +291,20 @@ mod tests {
     }
 
     #[test]
+    fn a_bandwidth_is_for_both_directions_or_for_each() {
+        let both = |up, down| Ok(Bandwidth { up, down });
+        assert_eq!("10MB".parse(), both(Some(10_000_000), Some(10_000_000)));
+        assert_eq!("1MiB:off".parse(), both(Some(1 << 20), None));
+        assert_eq!("0:2M".parse(), both(None, Some(2_000_000)));
+        for off in ["off", "0", "0:off"] {
+            assert_eq!(off.parse(), Ok(Bandwidth::default()), "{off}");
+        }
+        for bad in ["", "fast", "1MB:", ":1MB", "1:2:3", "1000", "-1MB"] {
+            assert!(bad.parse::<Bandwidth>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn users_and_groups_are_numbers_or_known_names() {
         assert_eq!(user("0"), Ok(0));
         assert_eq!(user("root"), Ok(0));
@@ -285,6 +337,7 @@ mod tests {
         fn no_text_makes_a_parser_panic(text in ".{0,40}") {
             let _ = (size(&text), span(&text), rate(&text), text.parse::<Umask>());
             let _ = (text.parse::<AccountName>(), text.parse::<ProxyUrl>());
+            let _ = text.parse::<Bandwidth>();
         }
     }
 }

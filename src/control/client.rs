@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// How long a mount may take to say who it is; it need not ask anybody.
 const PING_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long a mount may be silent while it does long work; it tells of it every few seconds.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// A connection to a running mount.
 #[derive(Debug)]
 pub struct Client {
@@ -61,6 +64,10 @@ impl Client {
     /// [`AskError::Refused`].
     pub fn ask(&mut self, request: &Request, limit: Duration) -> Result<Answer, AskError> {
         self.send(request)?;
+        self.answer(limit)
+    }
+
+    fn answer(&mut self, limit: Duration) -> Result<Answer, AskError> {
         let stream = self.stream.get_ref();
         stream.set_read_timeout(Some(limit))?;
         let mut line = Vec::new();
@@ -75,6 +82,21 @@ impl Client {
             Ok(answer) => Ok(answer),
             Err(_) => Err(AskError::Malformed),
         }
+    }
+
+    /// Asks for long work and waits for as long as the mount says that it goes on. `told` hears what
+    /// comes before the answer. Dropping the client ends the work.
+    pub fn ask_long(
+        &mut self,
+        request: &Request,
+        mut told: impl FnMut(Answer),
+    ) -> Result<Answer, AskError> {
+        let mut answer = self.ask(request, SILENCE)?;
+        while answer.is_interim() {
+            told(answer);
+            answer = self.answer(SILENCE)?;
+        }
+        Ok(answer)
     }
 
     /// Asks to be told when the mount's process has ended; the rest is [`End::wait`].

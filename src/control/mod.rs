@@ -1,16 +1,21 @@
 //! The mount's socket: commands ask a running mount instead of the service.
 //!
 //! One request per line, one answer per line, both JSON; several may follow each other on one
-//! connection. This module knows the protocol and the socket; what the answers are, the assembly
+//! connection. Work that takes long tells how far it is in lines before its answer, and ends when the
+//! connection does. This module knows the protocol and the socket; what the answers are, the assembly
 //! says through [`Answers`]. Only the mount's own user and root are heard.
+pub mod cache;
 pub mod client;
+pub mod explain;
 pub mod find;
 pub mod place;
 pub mod server;
 pub mod status;
 
+pub use cache::{CheckedFile, ClearedCache, Comparison, WarmedFile};
 pub use client::Client;
-pub use server::{Answers, Server};
+pub use explain::Explained;
+pub use server::{Answers, Server, Teller};
 pub use status::Status;
 
 use crate::api::UserInfo;
@@ -32,6 +37,30 @@ pub enum Request {
         inode: u64,
         /// Whether to wait until the service allows it; else a [`Answer::TooSoon`] may come.
         wait: bool,
+    },
+    /// What is known of a file or folder?
+    Explain {
+        /// Its inode number in the mount.
+        inode: u64,
+    },
+    /// Bring a file into the disk cache, behind everybody who reads. Long.
+    Warm {
+        /// Its inode number in the mount.
+        inode: u64,
+        /// Only its head and its tail.
+        edges: bool,
+    },
+    /// Compare what the disk cache holds with its checksums. Long.
+    CacheVerify {
+        /// Of this file only; else of all.
+        inode: Option<u64>,
+        /// Whether to compare whole files with the service's hash too.
+        whirlpool: bool,
+    },
+    /// Throw away what the disk cache holds.
+    CacheClear {
+        /// Of this file only; else of all.
+        inode: Option<u64>,
     },
     /// No answer: the connection ends when the mount's process does. The server sees to this one
     /// itself.
@@ -55,6 +84,23 @@ pub enum Answer {
         /// Seconds until it may be listed again.
         seconds: u64,
     },
+    /// To [`Request::Explain`].
+    Explained(Box<Explained>),
+    /// Before the answer to a long request: how far it is.
+    Progress {
+        /// Bytes done.
+        done: u64,
+        /// Bytes in all; 0 while that is not known.
+        total: u64,
+    },
+    /// Before the answer to [`Request::CacheVerify`]: one file.
+    Checked(CheckedFile),
+    /// To [`Request::CacheVerify`].
+    Verified,
+    /// To [`Request::Warm`].
+    Warmed(WarmedFile),
+    /// To [`Request::CacheClear`].
+    Cleared(ClearedCache),
     /// To a request that cannot be answered.
     Error {
         /// Why, in a sentence for people.
@@ -113,13 +159,33 @@ pub struct AccountAnswer {
     pub age_seconds: u64,
 }
 
+impl Request {
+    /// Whether it may take long: then the mount tells how far it is, and ends it with the connection.
+    pub fn is_long(&self) -> bool {
+        matches!(self, Self::Warm { .. } | Self::CacheVerify { .. })
+    }
+}
+
 impl Answer {
+    /// Whether more is to follow.
+    pub fn is_interim(&self) -> bool {
+        matches!(self, Self::Progress { .. } | Self::Checked(_))
+    }
+
     /// An error with this message.
     pub fn error(message: impl Into<String>) -> Self {
         Self::Error {
             message: message.into(),
         }
     }
+}
+
+/// A value as JSON in one line, with a line break at its end.
+pub fn json_line(value: &impl Serialize) -> String {
+    let mut line =
+        serde_json::to_string(value).expect("names and figures always have a form in JSON");
+    line.push('\n');
+    line
 }
 
 /// Bytes of a request's line at most: requests are a word and perhaps a path.

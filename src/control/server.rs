@@ -11,18 +11,21 @@ use std::future::Future;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// Clients at once, at most.
 const MOST_CLIENTS: usize = 32;
 
-/// Clients that only wait for the end, at most; the other places stay free for those who ask.
+/// Clients that wait for the end or for long work, at most; the other places stay free for those who
+/// ask.
 const MOST_WAITING: usize = 16;
 
 /// How long a client may take to send a line, or to take an answer.
@@ -31,13 +34,45 @@ const LINE_LIMIT: Duration = Duration::from_secs(10);
 /// How long an answer may take to find. The service may have to be asked, at its own pace.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
+/// How often a client hears that long work goes on.
+pub(super) const BEAT: Duration = Duration::from_secs(5);
+
+/// Lines that may wait for a client that takes them slowly.
+const TOLD: usize = 16;
+
 /// How long to rest when no connection can be taken, e.g. because descriptors have run out.
 const REST: Duration = Duration::from_millis(100);
 
 /// Gives the answers.
 pub trait Answers: Send + Sync + 'static {
-    /// The answer to `request`. Called by several clients at once.
-    fn answer(&self, request: Request) -> impl Future<Output = Answer> + Send;
+    /// The answer to `request`. Called by several clients at once. A long one tells how far it is; its
+    /// future is dropped when the client goes.
+    fn answer(&self, request: Request, teller: Teller) -> impl Future<Output = Answer> + Send;
+}
+
+/// Tells the client of a long request how far it is.
+#[derive(Debug, Clone)]
+pub struct Teller(mpsc::Sender<Answer>);
+
+impl Teller {
+    /// One that nobody listens to, and a listener if one is wanted.
+    pub fn new() -> (Self, mpsc::Receiver<Answer>) {
+        let (tell, told) = mpsc::channel(TOLD);
+        (Self(tell), told)
+    }
+
+    /// Tells how far it is, unless the client is still busy with what it was told before. Whether there
+    /// still is a client.
+    pub fn progress(&self, done: u64, total: u64) -> bool {
+        let told = self.0.try_send(Answer::Progress { done, total });
+        !matches!(told, Err(mpsc::error::TrySendError::Closed(_)))
+    }
+
+    /// Tells something that must be heard.
+    pub async fn say(&self, answer: Answer) {
+        // A client that has gone ends the work anyway.
+        let _ = self.0.send(answer).await;
+    }
 }
 
 /// A socket that listens. It is removed when this goes.
@@ -202,9 +237,16 @@ impl<A: Answers> Client<A> {
                         while reading.read(&mut byte).await? > 0 {}
                         return Ok(());
                     }
-                    None => Answer::error("too many commands wait for this mount's end already"),
+                    None => Answer::error("too many commands wait for this mount already"),
                 },
-                Ok(request) => timeout(ANSWER_LIMIT, self.answers.answer(request))
+                Ok(request) if request.is_long() => match self.wait_place() {
+                    Some(_place) => match self.work(request, &mut reading, &mut writing).await? {
+                        Some(answer) => answer,
+                        None => return Ok(()),
+                    },
+                    None => Answer::error("too many commands wait for this mount already"),
+                },
+                Ok(request) => timeout(ANSWER_LIMIT, self.answers.answer(request, Teller::new().0))
                     .await
                     .unwrap_or_else(|_| Answer::error("no answer in time")),
                 Err(_) => Answer::error(format!(
@@ -213,6 +255,43 @@ impl<A: Answers> Client<A> {
                 )),
             };
             write(&mut writing, &answer).await?;
+        }
+    }
+
+    /// Does long work for as long as the client is there; `None` when it has gone.
+    async fn work(
+        &self,
+        request: Request,
+        reading: &mut (impl AsyncBufReadExt + Unpin),
+        writing: &mut (impl AsyncWriteExt + Unpin),
+    ) -> io::Result<Option<Answer>> {
+        let (teller, mut told) = Teller::new();
+        let mut last = Answer::Progress { done: 0, total: 0 };
+        let mut work = pin!(self.answers.answer(request, teller));
+        let mut has_more = false;
+        loop {
+            tokio::select! {
+                answer = &mut work => {
+                    while let Ok(line) = told.try_recv() {
+                        write(writing, &line).await?;
+                    }
+                    return Ok(Some(answer));
+                }
+                Some(line) = told.recv() => {
+                    write(writing, &line).await?;
+                    if matches!(line, Answer::Progress { .. }) {
+                        last = line;
+                    }
+                }
+                () = tokio::time::sleep(BEAT) => write(writing, &last).await?,
+                bytes = reading.fill_buf(), if !has_more => {
+                    // The next request may be here already.
+                    has_more = !bytes?.is_empty();
+                    if !has_more {
+                        return Ok(None);
+                    }
+                }
+            }
         }
     }
 

@@ -191,6 +191,8 @@ pub struct ReadFigures {
     pub memory_bytes: u64,
     /// Bytes in memory at most.
     pub memory_budget_bytes: u64,
+    /// Bytes per second that downloads may take together; absent when nothing limits them.
+    pub bwlimit_bytes: Option<u64>,
     /// The disk cache; absent when there is none.
     pub disk: Option<DiskFigures>,
 }
@@ -209,6 +211,12 @@ pub struct DiskFigures {
     pub waiting_bytes: u64,
     /// Times something was not kept: too much waiting, no room, or the disk failing.
     pub not_kept: u64,
+    /// Blocks written.
+    pub written_blocks: u64,
+    /// Blocks that had to go for others.
+    pub evicted_blocks: u64,
+    /// Blocks found damaged, which are fetched anew when somebody reads them.
+    pub damaged_blocks: u64,
     /// Why the disk is not used, and what to do; absent when it is.
     pub problem: Option<String>,
 }

@@ -1,4 +1,5 @@
 //! What we ask of the kernel at the start of a session, and why.
+use super::passthrough::Passthrough;
 use fuser::{InitFlags, KernelConfig};
 
 /// Bytes of the largest request. The kernel clamps requests to 256 pages anyway (measured).
@@ -18,7 +19,10 @@ const CONGESTION: u16 = MAX_BACKGROUND / 4 * 3;
 /// Never asked for: WRITEBACK_CACHE (the kernel would own sizes and times), locks (the kernel's own
 /// are right for a mount on one host), and the capabilities fuser 0.18 offers but cannot honour
 /// (SETXATTR_EXT and its like; one of them panics an event loop).
-pub(super) fn negotiate(config: &mut KernelConfig) {
+pub(super) fn negotiate(config: &mut KernelConfig, passthrough: Option<&Passthrough>) {
+    if let Some(passthrough) = passthrough {
+        passthrough.negotiate(config);
+    }
     let wanted = [
         // Attributes come with the names of a listing; the kernel stops asking for them when nobody
         // uses them (20,000 entries: 66 ms instead of 345 ms, measured).

@@ -15,6 +15,7 @@ mod errno;
 mod handles;
 mod init;
 mod notify;
+mod passthrough;
 mod requester;
 mod session;
 mod xattr;
@@ -23,7 +24,7 @@ pub use attr::Ownership;
 pub use session::Session;
 
 use crate::api::Requester;
-use crate::read::{ReadTerms, Reader};
+use crate::read::{self, ReadTerms, Reader};
 use crate::tree::{Caller, Ino, Kind, NAME_MAX, Tree};
 use crate::util::cached::Cached;
 use crate::util::clock::Clock;
@@ -37,6 +38,7 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request, TimeOrNow,
 };
 use handles::HandleTable;
+use passthrough::Passthrough;
 use requester::Requesters;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -57,6 +59,8 @@ pub struct FsSettings {
     pub mounted_by: u32,
     /// How long a read may take.
     pub read_timeout: Duration,
+    /// Whether the kernel may read files of the disk cache itself: nothing can change, and root mounts.
+    pub passthrough: bool,
 }
 
 /// The file system as the kernel sees it.
@@ -68,6 +72,7 @@ pub struct Fs {
     settings: FsSettings,
     limits: Limits,
     handles: HandleTable,
+    passthrough: Option<Passthrough>,
     requesters: Requesters,
 }
 
@@ -91,6 +96,7 @@ impl Fs {
             settings,
             limits,
             handles: HandleTable::default(),
+            passthrough: settings.passthrough.then(Passthrough::default),
             requesters: Requesters::default(),
         }
     }
@@ -174,7 +180,7 @@ impl Fs {
         }
     }
 
-    fn open_file(&self, ino: INodeNo, flags: OpenFlags) -> Result<FileHandle, Errno> {
+    fn open_file(&self, ino: INodeNo, flags: OpenFlags) -> Result<read::Handle, Errno> {
         if flags.acc_mode() != OpenAccMode::O_RDONLY || flags.0 & libc::O_TRUNC != 0 {
             write::admit(Wish::Content).map_err(|e| failure("open", ino.0, &e))?;
         }
@@ -183,7 +189,7 @@ impl Fs {
             .node(ino_of(ino)?)
             .map_err(|e| failure("open", ino.0, &e))?;
         match &node.kind {
-            Kind::File(file) => Ok(self.handles.add(self.reader.open(&file.url, file.size))),
+            Kind::File(file) => Ok(self.reader.open(&file.url, file.size)),
             Kind::Folder(_) => Err(Errno::EISDIR),
         }
     }
@@ -203,7 +209,7 @@ impl Fs {
 
 impl Filesystem for Fs {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        init::negotiate(config);
+        init::negotiate(config, self.passthrough.as_ref());
         Ok(())
     }
 
@@ -251,8 +257,22 @@ impl Filesystem for Fs {
 
     fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         contained("open", || match self.open_file(ino, flags) {
-            // The content never changes under an id: what the kernel has of it stays right.
-            Ok(handle) => reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE),
+            Ok(handle) => {
+                let passthrough = self.passthrough.as_ref();
+                let lent =
+                    passthrough.and_then(|it| it.opened(ino.0, &handle, &self.reader, &reply));
+                if lent.is_some() {
+                    handle.note_lent();
+                }
+                let number = self.handles.add(handle);
+                match lent {
+                    Some(lent) => {
+                        reply.opened_passthrough(number, FopenFlags::empty(), &lent.backing);
+                    }
+                    // The content never changes under an id: what the kernel has of it stays right.
+                    None => reply.opened(number, FopenFlags::FOPEN_KEEP_CACHE),
+                }
+            }
             Err(errno) => reply.error(errno),
         });
     }
@@ -288,7 +308,7 @@ impl Filesystem for Fs {
     fn release(
         &self,
         _request: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         handle: FileHandle,
         _flags: OpenFlags,
         _owner: Option<LockOwner>,
@@ -297,6 +317,9 @@ impl Filesystem for Fs {
     ) {
         contained("release", || {
             drop(self.handles.remove(handle));
+            if let Some(passthrough) = &self.passthrough {
+                passthrough.released(ino.0);
+            }
             reply.ok();
         });
     }

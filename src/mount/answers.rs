@@ -2,13 +2,16 @@
 //!
 //! Promises: a status makes no call and waits for nobody; everything else ends within the socket's limit.
 use super::account::AccountHealth;
+use super::{cache, explain};
 use crate::api::scheduler::{GateCause, GateSnapshot, SchedulerSnapshot};
 use crate::api::{Ask, Client, Priority, Requester};
 use crate::control::status::{
     CallFigures, CrawlFigures, DiskFigures, GateFigures, LargeFigures, ReadFigures, TreeFigures,
     WaitingFigures,
 };
-use crate::control::{AccountAnswer, Answer, Answers, Changed, Pong, Refreshed, Request, Status};
+use crate::control::{
+    AccountAnswer, Answer, Answers, Changed, Pong, Refreshed, Request, Status, Teller,
+};
 use crate::read::{ReadSnapshot, Reader, Usage};
 use crate::tree::{
     Caller, CrawlSnapshot, CrawlStage, EntryChange, Ino, LargeSnapshot, Renewed, Tree, TreeError,
@@ -37,12 +40,18 @@ pub(super) struct Control {
 }
 
 impl Answers for Control {
-    async fn answer(&self, request: Request) -> Answer {
+    async fn answer(&self, request: Request, teller: Teller) -> Answer {
         match request {
             Request::Ping => Answer::Pong(self.pong.clone()),
             Request::Account => self.account().await,
             Request::Status => Answer::Status(Box::new(self.status())),
             Request::Refresh { inode, wait } => self.refresh(inode, wait).await,
+            Request::Explain { inode } => explain::answer(self, inode),
+            Request::Warm { inode, edges } => cache::warm(self, inode, edges, &teller).await,
+            Request::CacheVerify { inode, whirlpool } => {
+                cache::verify(self, inode, whirlpool, &teller).await
+            }
+            Request::CacheClear { inode } => cache::clear(self, inode),
             Request::Wait => Answer::error("answered by the socket itself"),
         }
     }
@@ -230,17 +239,21 @@ fn read_figures(reading: &ReadSnapshot) -> ReadFigures {
         connections: number(reading.connections),
         memory_bytes: reading.memory_bytes,
         memory_budget_bytes: reading.memory_budget,
+        bwlimit_bytes: reading.limit,
         disk: reading.disk.as_ref().map(disk_figures),
     }
 }
 
-fn disk_figures(disk: &Usage) -> DiskFigures {
+pub(super) fn disk_figures(disk: &Usage) -> DiskFigures {
     DiskFigures {
         bytes: disk.bytes.saturating_add(disk.overhead),
         budget_bytes: disk.budget,
         files: disk.files,
         waiting_bytes: disk.waiting,
         not_kept: disk.dropped,
+        written_blocks: disk.written,
+        evicted_blocks: disk.evicted,
+        damaged_blocks: disk.damaged,
         problem: disk.degraded.clone(),
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! [`serve`](run) is the assembly. Around it: what must be right beforehand ([`check`]), the kernel's
 //! side of a mount ([`kernel`], [`mountinfo`], [`stale`]), a process in the background
-//! ([`background`]), [`signals`], and who keeps a mount busy ([`users`]).
+//! ([`background`]), [`signals`], its [`cache`] as commands see it, and who keeps a mount busy ([`users`]).
 mod account;
 mod answers;
 pub mod background;
+pub mod cache;
 pub mod check;
+mod explain;
 mod fusermount;
 pub mod kernel;
 pub mod mountinfo;

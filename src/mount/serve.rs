@@ -300,6 +300,7 @@ fn parts(
         memory: config.memory,
         disk: disk_cache(config, clock),
         connections: ReadSettings::CONNECTIONS,
+        limit: config.bwlimit.down,
         streams_per_file: config.streams_per_file,
     };
     let reader = Reader::new(client.clone(), clock, reading, runtime.clone());
@@ -338,6 +339,7 @@ fn fs_settings(config: &config::Mount) -> FsSettings {
         },
         mounted_by: nix::unistd::geteuid().as_raw(),
         read_timeout: config.read_timeout,
+        passthrough: config.read_only && nix::unistd::geteuid().is_root(),
     }
 }
 

@@ -258,6 +258,41 @@ impl Blocks {
         }
     }
 
+    /// Drops what is here of a file. Looks at all there is: not for a hot path.
+    pub(super) fn forget(&self, file: FileId) {
+        let mut state = lock(&self.state);
+        let state = &mut *state;
+        let gone = state.slots.extract_if(|key, _| key.file == file);
+        for (_, slot) in gone {
+            state.order.remove(&slot.tick);
+            state.bytes -= slot.runs.iter().map(|run| run.len).sum::<u64>();
+        }
+    }
+
+    /// What is here of a file, ascending, neighbours joined. Looks at all there is: for people.
+    pub(super) fn held(&self, file: FileId) -> Vec<Range<u64>> {
+        let mut runs: Vec<Range<u64>> = {
+            let state = lock(&self.state);
+            let ours = state.slots.iter().filter(|(key, _)| key.file == file);
+            ours.flat_map(|(key, slot)| {
+                let base = key.index * BLOCK;
+                slot.runs
+                    .iter()
+                    .map(move |run| base + run.start..base + run.end())
+            })
+            .collect()
+        };
+        runs.sort_unstable_by_key(|run| run.start);
+        let mut held: Vec<Range<u64>> = Vec::new();
+        for run in runs {
+            match held.last_mut() {
+                Some(last) if run.start <= last.end => last.end = last.end.max(run.end),
+                _ => held.push(run),
+            }
+        }
+        held
+    }
+
     /// Bytes held now.
     pub(super) fn bytes(&self) -> u64 {
         lock(&self.state).bytes

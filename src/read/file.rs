@@ -8,6 +8,7 @@ use super::fill::Fill;
 use super::lanes::Lanes;
 use super::line::Line;
 use super::store::{Store, UNIT};
+use super::tally::Opens;
 use super::token::Token;
 use super::window::{Access, RANGE};
 use crate::api::{FileId, FileUrl, Requester};
@@ -25,6 +26,8 @@ pub(super) struct File {
     pub(super) id: FileId,
     pub(super) size: u64,
     pub(super) token: Arc<Token>,
+    /// What its handles did.
+    pub(super) opens: Opens,
     store: Arc<Store>,
     line: Arc<Line>,
     /// Connections it is read over at most, for a steady reader that one does not satisfy.
@@ -122,6 +125,7 @@ impl File {
             id: url.id(),
             size,
             token,
+            opens: Opens::default(),
             store,
             line,
             most_lanes,
@@ -138,6 +142,7 @@ impl File {
     /// A handle was closed: what it alone wanted is not wanted any more, and nothing is when it was
     /// the last.
     pub(super) fn closed(&self, handle: u64) {
+        self.opens.remove(handle);
         let mut state = lock(&self.state);
         state.handles = state.handles.saturating_sub(1);
         let is_last = state.handles == 0;
@@ -153,6 +158,12 @@ impl File {
     pub(super) fn is_idle(&self) -> bool {
         let state = lock(&self.state);
         state.handles == 0 && state.streams.is_empty()
+    }
+
+    /// The spans on their way.
+    pub(super) fn coming(&self) -> Vec<Range<u64>> {
+        let state = lock(&self.state);
+        state.streams.iter().map(|it| it.pos..it.end).collect()
     }
 
     /// When it was last read.

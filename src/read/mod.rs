@@ -20,19 +20,28 @@ mod connections;
 mod counters;
 mod disk;
 mod error;
+mod explain;
 mod file;
 mod fill;
 mod lanes;
+mod lend;
 mod line;
 mod load;
+mod pace;
 mod pool;
 mod store;
 mod stream;
+mod tally;
 mod token;
+mod warm;
 mod window;
 
-pub use disk::{DiskCache, Usage};
+pub use disk::{Checked, DiskCache, Kept as KeptFile, Lendable, Loan, Usage};
 pub use error::ReadError;
+pub use explain::{FileFigures, Held};
+pub use tally::{OpenFigures, SlowRead, Times};
+pub use token::LinkFigures;
+pub use warm::{Part, WarmError, Warmed};
 
 use crate::api::{Client, FileId, FileUrl, Requester};
 use crate::util::cached::Cached;
@@ -46,14 +55,17 @@ use counters::Counters;
 use file::{Fetch, File, Need, Reading, Sources};
 use line::Line;
 use load::Load;
+use pace::Pace;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use store::Store;
+use tally::{Phase, Stopwatch, Tally};
 use token::Token;
 use tokio::runtime;
+use tokio::sync::Semaphore;
 use window::{Access, Bounds, Window};
 
 /// Files without a handle that are remembered for their link: a player closes and opens again, a
@@ -74,6 +86,8 @@ pub struct ReadSettings {
     pub connections: usize,
     /// Connections one file is read over at most.
     pub streams_per_file: usize,
+    /// Bytes per second that all downloads together may take; `None` limits nothing.
+    pub limit: Option<u64>,
 }
 
 impl ReadSettings {
@@ -103,6 +117,11 @@ struct Shared {
     load: Load,
     line: Arc<Line>,
     counters: Counters,
+    pace: Pace,
+    /// Reads that wait now.
+    waiting: AtomicUsize,
+    /// One file at a time is warmed.
+    warming: Semaphore,
     handles_issued: AtomicU64,
 }
 
@@ -113,6 +132,7 @@ pub struct Handle {
     file: Arc<File>,
     window: Mutex<Window>,
     load: load::Ticket,
+    tally: Arc<Tally>,
 }
 
 /// Who reads and until when.
@@ -145,6 +165,8 @@ pub struct ReadSnapshot {
     pub memory_budget: u64,
     /// Connections in use.
     pub connections: usize,
+    /// Bytes per second that all downloads together may take, if there is a limit.
+    pub limit: Option<u64>,
     /// The disk cache, if there is one.
     pub disk: Option<Usage>,
 }
@@ -168,6 +190,9 @@ impl Reader {
             load: Load::default(),
             line: Arc::default(),
             counters: Counters::default(),
+            pace: Pace::new(settings.limit, clock),
+            waiting: AtomicUsize::default(),
+            warming: Semaphore::new(1),
             handles_issued: AtomicU64::new(0),
         };
         Self {
@@ -178,11 +203,14 @@ impl Reader {
     /// Opens a file; no call is made before something is read.
     pub fn open(&self, url: &FileUrl, size: u64) -> Handle {
         let file = self.shared.opened(url, size.min(LARGEST_SIZE));
+        let number = self.shared.handles_issued.fetch_add(1, Ordering::Relaxed);
+        let tally = file.opens.add(number, self.shared.clock);
         Handle {
-            number: self.shared.handles_issued.fetch_add(1, Ordering::Relaxed),
+            number,
             file,
             window: Mutex::default(),
             load: load::Ticket::default(),
+            tally,
         }
     }
 
@@ -207,6 +235,9 @@ impl Reader {
             now,
         };
         Counters::add(&shared.counters.asked, range.end - range.start);
+        handle
+            .tally
+            .asked(terms.requester.0, range.end - range.start);
         let limit = shared.window_limit(shared.load.note(&handle.load, now));
         let bounds = Bounds {
             largest: limit.min(window::largest(file.lanes())),
@@ -217,6 +248,7 @@ impl Reader {
 
         if let Some(bytes) = shared.store.memory.get(file.id, range.clone()) {
             Counters::add(&shared.counters.hits, 1);
+            handle.tally.hit();
             if access.due {
                 shared.fetch_ahead(handle, access, &who);
             }
@@ -229,6 +261,7 @@ impl Reader {
             return Cached::Hit(Ok(bytes));
         }
         Counters::add(&shared.counters.waits, 1);
+        let watched = handle.tally.waits(range.clone());
         // The first stream is started here and not in the future: the caller may take a moment.
         let need = shared.need(file, &range, access.edge, &who, Sources::All);
         if access.due {
@@ -236,10 +269,15 @@ impl Reader {
         }
         let (shared, file) = (Arc::clone(shared), Arc::clone(file));
         Cached::wait(async move {
+            let _waiting = Waiting::of(&shared);
             let waited = shared.wait(&file, range, access.edge, who, need);
-            let answer = terms.deadline.run(waited).await;
+            let answer = terms.deadline.run(waited).await.unwrap_or_else(|| {
+                shared.pace.blame(&file.id);
+                Err(ReadError::Timeout)
+            });
             file.waited(shared.clock.now().since(now));
-            answer.unwrap_or(Err(ReadError::Timeout))
+            watched.end(answer.as_ref().err().map(|error| error as _));
+            answer
         })
     }
 
@@ -249,6 +287,7 @@ impl Reader {
             counters,
             store,
             connections,
+            pace,
             ..
         } = &*self.shared;
         ReadSnapshot {
@@ -261,6 +300,7 @@ impl Reader {
             memory_bytes: store.memory.bytes(),
             memory_budget: store.memory.budget(),
             connections: connections.used(),
+            limit: pace.rate(),
             disk: store.disk().map(DiskCache::usage),
         }
     }
@@ -333,8 +373,11 @@ impl Shared {
             match need {
                 Need::Present => {}
                 Need::OnDisk(part) => {
+                    let begun = self.clock.now();
                     let loaded = self.store.load(file.id, file.size, part.clone()).await;
                     Counters::add(&self.counters.from_disk, loaded.len() as u64);
+                    let tally = file.opens.get(who.handle, self.clock);
+                    tally.loaded(loaded.len() as u64, begun);
                     if loaded.is_empty() {
                         // The disk could not give what it had promised: the service will.
                         let rest = at..range.end;
@@ -370,7 +413,7 @@ impl Shared {
     ) -> Need {
         match file.need(range, edge, who, sources) {
             Need::Wait(told, Some(fetch)) => {
-                self.start(file, fetch, who.requester, None);
+                self.start(file, fetch, who, None);
                 Need::Wait(told, None)
             }
             other => other,
@@ -389,7 +432,7 @@ impl Shared {
                 return;
             };
             access.from = until;
-            self.start(&handle.file, fetch, who.requester, Some(permit));
+            self.start(&handle.file, fetch, who, Some(permit));
         }
     }
 
@@ -397,12 +440,36 @@ impl Shared {
         self: &Arc<Self>,
         file: &Arc<File>,
         fetch: Fetch,
-        requester: Requester,
+        who: &Reading,
         permit: Option<Connection>,
     ) {
+        let tally = file.opens.get(who.handle, self.clock);
+        let watch = Stopwatch::start(tally, fetch.number, Phase::Link);
         let (shared, file) = (Arc::clone(self), Arc::clone(file));
-        self.runtime
-            .spawn(stream::run(shared, file, fetch, requester, permit));
+        self.runtime.spawn(stream::run(
+            shared,
+            file,
+            fetch,
+            who.requester,
+            permit,
+            watch,
+        ));
+    }
+}
+
+/// Counts a read that waits, until dropped.
+struct Waiting(Arc<Shared>);
+
+impl Waiting {
+    fn of(shared: &Arc<Shared>) -> Self {
+        shared.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

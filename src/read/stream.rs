@@ -7,18 +7,20 @@
 use super::connections::Connection;
 use super::error::ReadError;
 use super::file::{Fetch, File};
+use super::pace::Urgency;
+use super::tally::{Phase, Stopwatch};
 use super::token::{CALL_LIMIT, Link};
 use super::{Shared, counters::Counters};
-use crate::api::{ApiError, ErrorKind, Reached, Requester};
+use crate::api::{ApiError, ErrorKind, Priority, Reached, Requester};
 use crate::util::deadline::Deadline;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// An answer's header must be there within this span, connection set-up included.
-const OPEN_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const OPEN_LIMIT: Duration = Duration::from_secs(20);
 
 /// A connection that brings no byte for this long is given up and replaced.
-const STALL_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const STALL_LIMIT: Duration = Duration::from_secs(10);
 
 /// The first pause after a failure; doubled for each further one without a byte in between.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -53,6 +55,7 @@ pub(super) async fn run(
     fetch: Fetch,
     requester: Requester,
     permit: Option<Connection>,
+    watch: Stopwatch,
 ) {
     let number = fetch.number;
     // Tells those who wait also when this task is dropped in mid-flight.
@@ -61,7 +64,9 @@ pub(super) async fn run(
         number,
         failure: Some(ReadError::Shutdown),
     };
-    guard.failure = pump(&shared, &file, number, requester, permit).await.err();
+    guard.failure = pump(&shared, &file, number, requester, permit, watch)
+        .await
+        .err();
 }
 
 struct Ending<'a> {
@@ -82,6 +87,7 @@ async fn pump(
     number: u64,
     requester: Requester,
     mut permit: Option<Connection>,
+    mut watch: Stopwatch,
 ) -> Result<(), ReadError> {
     let mut tries = Tries::default();
     // What was started for a reader ends with its readers; what runs ahead of one may go on.
@@ -93,10 +99,15 @@ async fn pump(
         };
         // Others may use the connection while this one waits for a link.
         permit = permit.filter(|_| file.token.is_live());
-        let link = match file.token.link(requester).await {
+        watch.enter(Phase::Link);
+        let link = file.token.link(requester, Priority::Token).await;
+        watch.linked(file.token.call_time(), Phase::Connection);
+        let link = match link {
             Ok(link) => link,
             Err(failure) => {
+                watch.tally().failed(&failure);
                 let pause = tries.after_no_link(&failure).ok_or(failure)?;
+                watch.enter(Phase::Pause);
                 shared.clock.sleep(pause).await;
                 continue;
             }
@@ -117,10 +128,11 @@ async fn pump(
             continue;
         }
         let before = fetch.range.start;
-        let failure = match attempt(shared, file, fetch, &link).await {
+        let failure = match attempt(shared, file, fetch, &link, &mut watch).await {
             Ok(()) => return Ok(()),
             Err(failure) => failure,
         };
+        watch.tally().failed(&failure);
         drop(connection);
         if file
             .outlook(number)
@@ -133,6 +145,7 @@ async fn pump(
             file.token.refuse(&failure);
             return Err(failure.into());
         };
+        watch.enter(Phase::Pause);
         shared.clock.sleep(pause).await;
     }
 }
@@ -145,9 +158,17 @@ fn outlook(shared: &Shared, file: &File, number: u64, unwanted_too: bool) -> Opt
 }
 
 /// One answer, from its opening to its end or to what went wrong.
-async fn attempt(shared: &Shared, file: &File, fetch: Fetch, link: &Link) -> Result<(), ApiError> {
+async fn attempt(
+    shared: &Shared,
+    file: &File,
+    fetch: Fetch,
+    link: &Link,
+    watch: &mut Stopwatch,
+) -> Result<(), ApiError> {
     let Fetch { number, range } = fetch;
     Counters::add(&shared.counters.ranges, 1);
+    watch.tally().range();
+    watch.enter(Phase::FirstByte);
     let deadline = Deadline::within(shared.clock, OPEN_LIMIT);
     let asked = shared.clock.now();
     // The next seek leaves this one's connection behind.
@@ -157,6 +178,7 @@ async fn attempt(shared: &Shared, file: &File, fetch: Fetch, link: &Link) -> Res
         .download(&link.link, range, file.size, deadline)
         .await?;
     file.token.worked(link);
+    let mut purse = shared.pace.purse(file.id);
     let began = shared.clock.now();
     shared.line.began(began.since(asked));
     let announced = body.left();
@@ -164,8 +186,21 @@ async fn attempt(shared: &Shared, file: &File, fetch: Fetch, link: &Link) -> Res
         .next(Deadline::within(shared.clock, STALL_LIMIT))
         .await?
     {
-        Counters::add(&shared.counters.fetched, chunk.len() as u64);
-        if file.arrived(number, &chunk).is_none() {
+        watch.enter(Phase::Transfer);
+        let received = chunk.len() as u64;
+        Counters::add(&shared.counters.fetched, received);
+        watch.tally().fetched(received);
+        let rest = file.arrived(number, &chunk);
+        if shared.pace.is_limited() {
+            watch.enter(Phase::Limit);
+            let urgency = match file.outlook(number) {
+                Some((_, false)) => Urgency::Ahead,
+                _ => Urgency::Waited,
+            };
+            purse.pay(received, urgency).await;
+            watch.enter(Phase::Transfer);
+        }
+        if rest.is_none() {
             break;
         }
         if shared.is_idle(file) && file.outlook(number).is_some_and(|(_, wanted)| !wanted) {
@@ -179,16 +214,25 @@ async fn attempt(shared: &Shared, file: &File, fetch: Fetch, link: &Link) -> Res
 
 /// What was tried since the last byte came.
 #[derive(Debug, Default)]
-struct Tries {
+pub(super) struct Tries {
     failures: u32,
     bad_links: u32,
     bad_answers: u32,
 }
 
 impl Tries {
+    /// Failures since the last byte came.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// How long to wait before the next try; `None` when trying again is useless. Those who wait have
     /// deadlines of their own, so a failure that may pass is tried for as long as anyone waits.
-    fn after(&mut self, failure: &ApiError, withdraw: impl FnOnce()) -> Option<Duration> {
+    pub(super) fn after(
+        &mut self,
+        failure: &ApiError,
+        withdraw: impl FnOnce(),
+    ) -> Option<Duration> {
         use ErrorKind as K;
         let pause = self.pause();
         let is_bad_link = matches!(failure.kind, K::LinkExpired | K::NotFound | K::NotAllowed);

@@ -4,14 +4,16 @@
 //! can then be used for thirty, counted from the call (API reference 7.2). Promises: at most one call under way per
 //! file; a link that proved bad is never given out again. Knows nothing of offsets or bytes.
 use crate::api::{
-    ApiError, Ask, Client, DownloadLink, ErrorKind, FileUrl, Priority, Reached, Requester,
+    ApiError, Ask, Client, DownloadLink, ErrorKind, FileUrl, Priority, Reached, Requester, measured,
 };
 use crate::util::clock::{Clock, Moment};
 use crate::util::deadline::Deadline;
 use crate::util::sync::lock;
-use std::sync::{Arc, Mutex};
+use serde::Serialize;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 /// A link that was never used is given out for this long: 5 minutes less a margin for the way.
 const UNUSED_LIFE: Duration = Duration::from_secs(270);
@@ -36,6 +38,23 @@ pub(super) struct Link {
     pub(super) number: u64,
 }
 
+/// What is known of a file's link, for people.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LinkFigures {
+    /// Links asked for so far.
+    pub issued: u64,
+    /// Seconds since the present one was asked for; absent when there is none that lives.
+    pub age: Option<f64>,
+    /// Seconds for which it is still used.
+    pub left: Option<f64>,
+    /// Seconds the last call took, without its wait for a turn.
+    pub call: f64,
+    /// Whether one is being asked for.
+    pub asking: bool,
+    /// Why there is none.
+    pub refused: Option<String>,
+}
+
 /// The link of one file.
 #[derive(Debug)]
 pub(super) struct Token {
@@ -48,11 +67,26 @@ pub(super) struct Token {
 #[derive(Debug, Default)]
 struct State {
     current: Option<Current>,
-    flight: Option<watch::Receiver<Option<Result<Link, ApiError>>>>,
+    flight: Option<Flight>,
     issued: u64,
     /// Why there is no link, and until when not to ask again.
     refused: Option<(Moment, ApiError)>,
+    /// What the last call took, without its wait for a turn.
+    call: Duration,
 }
+
+/// A call under way.
+#[derive(Debug)]
+struct Flight {
+    told: Told,
+    /// Gone with the task that holds it, should that end without an answer.
+    tell: Weak<Tell>,
+    priority: Priority,
+    task: AbortHandle,
+}
+
+type Told = watch::Receiver<Option<Result<Link, ApiError>>>;
+type Tell = watch::Sender<Option<Result<Link, ApiError>>>;
 
 #[derive(Debug)]
 struct Current {
@@ -73,8 +107,13 @@ impl Token {
     }
 
     /// A link to read from: the known one while it lives, else one call shared by all who wait.
-    /// The call goes on when the caller stops waiting: the next one needs the link as well.
-    pub(super) async fn link(self: &Arc<Self>, requester: Requester) -> Result<Link, ApiError> {
+    /// The call goes on when the caller stops waiting: the next one needs the link as well. Who is
+    /// in more of a hurry than those before takes the call over.
+    pub(super) async fn link(
+        self: &Arc<Self>,
+        requester: Requester,
+        priority: Priority,
+    ) -> Result<Link, ApiError> {
         let mut flight = {
             let mut state = lock(&self.state);
             let now = self.clock.now();
@@ -84,14 +123,29 @@ impl Token {
             if let Some(link) = state.live(now) {
                 return Ok(link);
             }
-            if let Some(flight) = &state.flight {
-                flight.clone()
-            } else {
-                let (sender, flight) = watch::channel(None);
-                state.flight = Some(flight.clone());
-                tokio::spawn(Arc::clone(self).ask(requester, sender));
-                flight
-            }
+            let under_way = state.flight.take();
+            let flight = match under_way {
+                Some(flight) if flight.priority <= priority && !flight.task.is_finished() => flight,
+                other => {
+                    // Those who wait for the slower one hear the faster.
+                    let tell = other.and_then(|slower| {
+                        slower.task.abort();
+                        slower.tell.upgrade()
+                    });
+                    let tell = tell.unwrap_or_else(|| Arc::new(watch::Sender::new(None)));
+                    let (told, weak) = (tell.subscribe(), Arc::downgrade(&tell));
+                    let ask = Arc::clone(self).ask(requester, priority, tell);
+                    Flight {
+                        told,
+                        tell: weak,
+                        priority,
+                        task: tokio::spawn(ask).abort_handle(),
+                    }
+                }
+            };
+            let told = flight.told.clone();
+            state.flight = Some(flight);
+            told
         };
         match flight.wait_for(Option::is_some).await {
             Ok(answer) => answer.clone().unwrap_or_else(|| Err(lost())),
@@ -135,20 +189,43 @@ impl Token {
         current.is_some_and(|it| it.number == link.number)
     }
 
+    /// What the last call took, without its wait for a turn.
+    pub(super) fn call_time(&self) -> Duration {
+        lock(&self.state).call
+    }
+
+    /// What is known of the link.
+    pub(super) fn figures(&self) -> LinkFigures {
+        let state = lock(&self.state);
+        let now = self.clock.now();
+        let current = state.current.as_ref();
+        let life = current.map(|it| (now.since(it.asked), it.life()));
+        let live = life.filter(|(age, life)| age < life);
+        LinkFigures {
+            issued: state.issued,
+            age: live.map(|(age, _)| age.as_secs_f64()),
+            left: live.map(|(age, life)| life.saturating_sub(age).as_secs_f64()),
+            call: state.call.as_secs_f64(),
+            asking: state.flight.is_some(),
+            refused: state
+                .refused
+                .as_ref()
+                .filter(|(until, _)| now < *until)
+                .map(|(_, error)| error.to_string()),
+        }
+    }
+
     /// Whether a link is at hand that still lives.
     pub(super) fn is_live(&self) -> bool {
         lock(&self.state).live(self.clock.now()).is_some()
     }
 
-    async fn ask(
-        self: Arc<Self>,
-        requester: Requester,
-        sender: watch::Sender<Option<Result<Link, ApiError>>>,
-    ) {
+    async fn ask(self: Arc<Self>, requester: Requester, priority: Priority, tell: Arc<Tell>) {
         let asked = self.clock.now();
         let deadline = Deadline::within(self.clock, CALL_LIMIT);
-        let ask = Ask::new(Priority::Token, deadline, requester);
-        let answer = self.client.download_link(&ask, &self.url).await;
+        let ask = Ask::new(priority, deadline, requester);
+        let call = self.client.download_link(&ask, &self.url);
+        let (answer, timing) = measured(self.clock, call).await;
         if let Err(error) = &answer
             && !error.is_temporary()
         {
@@ -157,6 +234,7 @@ impl Token {
         let answer = {
             let mut state = lock(&self.state);
             state.flight = None;
+            state.call = timing.called;
             answer.map(|link| {
                 state.issued += 1;
                 let link = Link {
@@ -171,15 +249,20 @@ impl Token {
                 link
             })
         };
-        sender.send_replace(Some(answer));
+        tell.send_replace(Some(answer));
     }
 }
 
 impl State {
     fn live(&self, now: Moment) -> Option<Link> {
         let current = self.current.as_ref()?;
-        let life = if current.used { USED_LIFE } else { UNUSED_LIFE };
-        (now.since(current.asked) < life).then(|| current.link.clone())
+        (now.since(current.asked) < current.life()).then(|| current.link.clone())
+    }
+}
+
+impl Current {
+    fn life(&self) -> Duration {
+        if self.used { USED_LIFE } else { UNUSED_LIFE }
     }
 }
 

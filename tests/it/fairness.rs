@@ -31,6 +31,7 @@ impl Bench {
             disk: None,
             connections: ReadSettings::CONNECTIONS,
             streams_per_file: ReadSettings::STREAMS_PER_FILE,
+            limit: None,
         };
         let client = client(&fake, clock);
         let runtime = tokio::runtime::Handle::current();

@@ -14,3 +14,4 @@ mod read_trouble;
 mod store;
 mod tree;
 mod views;
+mod warm;

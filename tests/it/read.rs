@@ -24,6 +24,7 @@ impl Bench {
             disk: Some(disk),
             connections: ReadSettings::CONNECTIONS,
             streams_per_file: ReadSettings::STREAMS_PER_FILE,
+            limit: None,
         };
         let client = client(&self.fake, self.clock);
         let runtime = tokio::runtime::Handle::current();
@@ -57,6 +58,7 @@ impl Bench {
             memory,
             disk: None,
             connections: ReadSettings::CONNECTIONS,
+            limit: None,
             streams_per_file: ReadSettings::STREAMS_PER_FILE,
         };
         let runtime = tokio::runtime::Handle::current();

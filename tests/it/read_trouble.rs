@@ -28,6 +28,7 @@ impl Bench {
             memory,
             disk: None,
             connections: ReadSettings::CONNECTIONS,
+            limit: None,
             streams_per_file: ReadSettings::STREAMS_PER_FILE,
         };
         let runtime = tokio::runtime::Handle::current();

@@ -4,6 +4,7 @@
     reason = "what a test cannot set up fails the test"
 )]
 mod changes;
+mod comforts;
 mod commands;
 mod harness;
 mod hostile;

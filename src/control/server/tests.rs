@@ -1,16 +1,28 @@
 //! Round trips between the two ends, and clients that mean no good.
 use super::super::client::AskError;
-use super::super::{AccountAnswer, Client, Pong};
+use super::super::{AccountAnswer, Client, Pong, WarmedFile};
 use super::*;
 use crate::api::{Offer, UserInfo};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream as Blocking;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 struct Known;
 
+/// Counts the long work that was given up.
+static ENDED: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
+
+struct Gone(Arc<AtomicUsize>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Answers for Known {
-    async fn answer(&self, request: Request) -> Answer {
+    async fn answer(&self, request: Request, teller: Teller) -> Answer {
         match request {
             Request::Ping => Answer::Pong(Pong {
                 pid: 7,
@@ -22,6 +34,17 @@ impl Answers for Known {
                 info: info(),
                 age_seconds: 12,
             }),
+            Request::Warm { inode, .. } => {
+                // As many lines as the file's number says; for 0, for ever.
+                for done in 0..inode {
+                    teller.say(Answer::Progress { done, total: inode }).await;
+                }
+                if inode == 0 {
+                    let _gone = Gone(Arc::clone(&ENDED));
+                    std::future::pending::<()>().await;
+                }
+                Answer::Warmed(WarmedFile::default())
+            }
             _ => Answer::error("never asked for"),
         }
     }
@@ -246,4 +269,34 @@ fn a_long_path_is_no_obstacle() {
     let name = format!("{}/{}/x.sock", "a".repeat(90), "b".repeat(90));
     let running = Running::for_users(vec![nix::unistd::geteuid().as_raw()], &name);
     assert_eq!(running.connect().ping().unwrap().pid, 7);
+}
+
+#[test]
+fn long_work_tells_how_far_it_is_and_ends_with_its_client() {
+    let server = Running::start();
+    let mut client = server.connect();
+    let mut told = Vec::new();
+    let request = Request::Warm {
+        inode: 40,
+        edges: false,
+    };
+    let answer = client.ask_long(&request, |answer| told.push(answer));
+    assert_eq!(answer.unwrap(), Answer::Warmed(WarmedFile::default()));
+    assert_eq!(told.len(), 40);
+    assert_eq!(told[7], Answer::Progress { done: 7, total: 40 });
+    // The connection is good for the next request.
+    client.ping().unwrap();
+
+    let before = ENDED.load(Ordering::Relaxed);
+    let mut stream = Blocking::connect(&server.path).unwrap();
+    stream
+        .write_all(b"{\"request\":\"warm\",\"inode\":0,\"edges\":true}\n")
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    drop(stream);
+    let end = Instant::now() + Duration::from_secs(10);
+    while ENDED.load(Ordering::Relaxed) == before {
+        assert!(Instant::now() < end, "it goes on for nobody");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

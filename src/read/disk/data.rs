@@ -2,7 +2,7 @@
 //! Knows paths, descriptors and system calls; never what is in the files.
 use crate::api::FileId;
 use crate::util::sync::lock;
-use nix::fcntl::{FallocateFlags, OFlag, fallocate};
+use nix::fcntl::{FallocateFlags, OFlag, PosixFadviseAdvice, fallocate, posix_fadvise};
 use std::collections::HashMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -94,6 +94,28 @@ impl DataFiles {
         let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
         let (start, len) = (signed(range.start)?, signed(range.end - range.start)?);
         Ok(fallocate(&*handle, flags, start, len)?)
+    }
+
+    /// Writes what the system holds of a data file through to the disk.
+    pub(super) fn sync(&self, file: FileId) -> io::Result<()> {
+        self.reopen(file)?.sync_data()
+    }
+
+    /// The same, after which the system has to read it from the disk.
+    pub(super) fn settle(&self, file: FileId) -> io::Result<()> {
+        let handle = self.reopen(file)?;
+        handle.sync_data()?;
+        Ok(posix_fadvise(
+            &handle,
+            0,
+            0,
+            PosixFadviseAdvice::POSIX_FADV_DONTNEED,
+        )?)
+    }
+
+    /// A data file opened anew, for reading alone.
+    pub(super) fn reopen(&self, file: FileId) -> io::Result<File> {
+        options().write(false).open(self.path(file))
     }
 
     /// Removes a data file. Its space is free on return unless someone is reading it.

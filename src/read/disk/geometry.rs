@@ -8,7 +8,7 @@ use std::ops::Range;
 /// Bytes of a unit. The checksum of a unit is proved on every read, so a small read costs a whole
 /// unit: 64 KiB are read and checked in some 20 µs, and one 8-byte checksum per 64 KiB keeps the
 /// map of a 10 GiB cache at 1.3 MB.
-pub(super) const UNIT: u64 = 64 * 1024;
+pub(in crate::read) const UNIT: u64 = 64 * 1024;
 
 /// Units of a segment: the bits of its mask. Its 4 MiB are small beside any budget and large enough
 /// that evicting behind a stream costs a few system calls per second.
@@ -17,7 +17,7 @@ pub(super) const SEGMENT_UNITS: u64 = 64;
 /// Bytes at the start and at the end of a file that are evicted last. A probe (ffprobe reads up to
 /// 5 MB at the start) and a player opening an mp4 or mkv (3 to 4 MiB of index at the end of a long
 /// film) want no more; files up to twice this size are kept whole.
-pub(super) const EDGE: u64 = 4 * 1024 * 1024;
+pub(in crate::read) const EDGE: u64 = 4 * 1024 * 1024;
 
 /// Largest file size believed, bytes (1 PiB; the service takes 300 GB): keeps all sums here far
 /// from overflow whatever a server claims.

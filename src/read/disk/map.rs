@@ -117,6 +117,20 @@ impl Map {
         size: u64,
         units: &Range<u64>,
     ) -> Result<Vec<u64>, Absent> {
+        let sums = self.hold(file, size, units)?;
+        for (index, _) in masks(units.clone()) {
+            self.touch((file, index));
+        }
+        Ok(sums)
+    }
+
+    /// The same without its counting as a use.
+    pub(super) fn hold(
+        &mut self,
+        file: FileId,
+        size: u64,
+        units: &Range<u64>,
+    ) -> Result<Vec<u64>, Absent> {
         let entry = self.files.get_mut(&file).ok_or(Absent::Missing)?;
         if entry.size != size {
             self.forget(file);
@@ -136,9 +150,6 @@ impl Map {
             if let Some(segment) = entry.segment_mut(index) {
                 segment.pins += 1;
             }
-        }
-        for (index, _) in masks(units.clone()) {
-            self.touch((file, index));
         }
         Ok(sums)
     }
@@ -185,6 +196,9 @@ impl Map {
     pub(super) fn begin(&mut self, file: FileId, size: u64, unit: u64) {
         let bit = bit_of(unit);
         self.entry(file, size);
+        if let Some(entry) = self.files.get_mut(&file) {
+            entry.durable = false;
+        }
         self.change((file, segment_of(unit)), |segment| segment.stale |= bit);
         self.writing = Some((file, unit));
     }
@@ -238,6 +252,7 @@ impl Map {
             size,
             units: 0,
             pins: 0,
+            durable: false,
             segments: Vec::with_capacity(1),
         });
     }

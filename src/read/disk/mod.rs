@@ -34,7 +34,11 @@ mod recover;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod writer;
+
+pub(super) use geometry::{EDGE, UNIT};
+pub use verify::{Checked, Kept, Lendable, Loan};
 
 use crate::api::FileId;
 use crate::util::clock::Clock;
@@ -184,7 +188,7 @@ impl DiskCache {
         if !shared.health.may_read() {
             return None;
         }
-        let (pin, sums) = Pin::take(shared, file, size, units_touched(&range))?;
+        let (mut pin, sums) = Pin::take(shared, file, size, units_touched(&range))?;
         let first = unit_range(pin.units.start, size);
         let last = unit_range(pin.units.end - 1, size);
         let mut bytes = vec![0; usize::try_from(last.end - first.start).ok()?];
@@ -202,6 +206,7 @@ impl DiskCache {
                 shared.damaged(Patch::unit(file, unit));
             }
         }
+        pin.is_sound = sound;
         drop(pin);
         if !sound {
             shared.queue.nudge();
@@ -302,7 +307,7 @@ impl DiskCache {
 
 /// [`geometry::UNIT`] as a length in memory.
 const UNIT_LEN: usize = 64 * 1024;
-const _: () = assert!(UNIT_LEN as u64 == geometry::UNIT);
+const _: () = assert!(UNIT_LEN as u64 == UNIT);
 
 impl Shared {
     /// Reading pinned units failed.
@@ -353,10 +358,12 @@ struct Pin<'a> {
     shared: &'a Shared,
     file: FileId,
     units: Range<u64>,
+    /// All of them were read and proved right.
+    is_sound: bool,
 }
 
 impl<'a> Pin<'a> {
-    /// Pins units and says their checksums; `None` when not all of them are present.
+    /// Pins units for a read and says their checksums; `None` when not all of them are present.
     fn take(
         shared: &'a Shared,
         file: FileId,
@@ -364,12 +371,33 @@ impl<'a> Pin<'a> {
         units: Range<u64>,
     ) -> Option<(Self, Vec<u64>)> {
         let pinned = lock(&shared.map).pin(file, size, &units);
+        Self::of(shared, file, units, pinned)
+    }
+
+    /// The same without its counting as a use.
+    fn hold(
+        shared: &'a Shared,
+        file: FileId,
+        size: u64,
+        units: Range<u64>,
+    ) -> Option<(Self, Vec<u64>)> {
+        let pinned = lock(&shared.map).hold(file, size, &units);
+        Self::of(shared, file, units, pinned)
+    }
+
+    fn of(
+        shared: &'a Shared,
+        file: FileId,
+        units: Range<u64>,
+        pinned: Result<Vec<u64>, Absent>,
+    ) -> Option<(Self, Vec<u64>)> {
         match pinned {
             Ok(sums) => {
                 let pin = Self {
                     shared,
                     file,
                     units,
+                    is_sound: false,
                 };
                 Some((pin, sums))
             }
@@ -385,6 +413,10 @@ impl<'a> Pin<'a> {
 
 impl Drop for Pin<'_> {
     fn drop(&mut self) {
-        lock(&self.shared.map).unpin(self.file, &self.units);
+        let mut map = lock(&self.shared.map);
+        if self.is_sound {
+            map.found_sound(self.file, &self.units);
+        }
+        map.unpin(self.file, &self.units);
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct Segment {
     pub(super) present: u64,
     /// Units that take space and may not be read, as bits.
     pub(super) stale: u64,
+    /// Present units that were read and found sound since they came or the process began, as bits.
+    pub(super) checked: u64,
     /// Checksums of the present units, ascending.
     pub(super) sums: Vec<u64>,
     /// Moment of the last use on the map's own counter; key of the recency queues.
@@ -72,6 +74,7 @@ impl Segment {
             pins: 0,
             present: 0,
             stale: 0,
+            checked: 0,
             sums: Vec::new(),
             used: 0,
             touched: false,
@@ -93,6 +96,7 @@ impl Segment {
             self.sums[rank] = sum;
         }
         self.stale &= !bit;
+        self.checked &= !bit;
     }
 
     /// Makes the present units of `mask` stale; says which these are.
@@ -102,6 +106,7 @@ impl Segment {
         self.sums
             .retain(|_| bits.next().is_none_or(|bit| gone >> bit & 1 == 0));
         self.present &= !gone;
+        self.checked &= !gone;
         self.stale |= gone;
         gone
     }
@@ -124,6 +129,8 @@ pub(super) struct Entry {
     pub(super) units: u64,
     /// Reads under way.
     pub(super) pins: u32,
+    /// All of it was written through to the disk after the last unit had come.
+    pub(super) durable: bool,
     /// Ascending by index; never empty, no segment without a present or stale unit.
     pub(super) segments: Vec<Segment>,
 }

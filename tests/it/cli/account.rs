@@ -1,7 +1,7 @@
 //! `login` and `account` against the fake service.
 use super::{Ended, Home, KEY, feed};
 use fake_1fichier::Fake;
-use fichierfs::control::{Answer, Answers, Pong, Request, Server};
+use fichierfs::control::{Answer, Answers, Pong, Request, Server, Teller};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -114,7 +114,7 @@ struct Mounted {
 }
 
 impl Answers for Mounted {
-    async fn answer(&self, request: Request) -> Answer {
+    async fn answer(&self, request: Request, _: Teller) -> Answer {
         match request {
             Request::Ping => Answer::Pong(Pong {
                 pid: 7,

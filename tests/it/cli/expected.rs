@@ -36,6 +36,12 @@ fn help_is_what_the_files_say() {
         ("umount.txt", vec!["umount", "--help"]),
         ("status.txt", vec!["status", "--help"]),
         ("refresh.txt", vec!["refresh", "--help"]),
+        ("warm.txt", vec!["warm", "--help"]),
+        ("cache.txt", vec!["cache", "--help"]),
+        ("cache-status.txt", vec!["cache", "status", "--help"]),
+        ("cache-clear.txt", vec!["cache", "clear", "--help"]),
+        ("cache-verify.txt", vec!["cache", "verify", "--help"]),
+        ("explain.txt", vec!["explain", "--help"]),
         ("login.txt", vec!["login", "--help"]),
         ("account.txt", vec!["account", "--help"]),
     ] {

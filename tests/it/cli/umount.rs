@@ -1,6 +1,6 @@
 //! `fichierfs umount` on mounts that nobody serves.
 use super::{Home, can_mount};
-use fichierfs::control::{Answer, Answers, Pong, Request, Server};
+use fichierfs::control::{Answer, Answers, Pong, Request, Server, Teller};
 use fichierfs::mount::kernel::{Attached, Options, attach};
 use fichierfs::mount::mountinfo;
 use std::fs;
@@ -102,7 +102,7 @@ fn a_busy_mount_names_who_uses_it_and_the_way_out() {
 struct Serving(Pong);
 
 impl Answers for Serving {
-    async fn answer(&self, request: Request) -> Answer {
+    async fn answer(&self, request: Request, _: Teller) -> Answer {
         match request {
             Request::Ping => Answer::Pong(self.0.clone()),
             _ => Answer::error("not asked for here"),

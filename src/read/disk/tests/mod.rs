@@ -3,6 +3,7 @@ mod budget;
 mod crash;
 mod failing;
 mod map;
+mod verify;
 
 use super::geometry::UNIT;
 use super::{DiskCache, UNIT_LEN, Usage};
