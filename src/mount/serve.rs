@@ -10,7 +10,7 @@ use super::background::Ready;
 use super::kernel::{self, Attached};
 use super::signals::{Signal, Signals};
 use crate::api::scheduler::{BudgetError, BudgetFile, Fingerprint, Scheduler};
-use crate::api::{self, Ask, Client, ErrorKind, Priority, Reached, Requester};
+use crate::api::{self, ApiError, Ask, Client, ErrorKind, Priority, Reached, Requester};
 use crate::config;
 use crate::control::{self, Pong};
 use crate::fs::{Fs, FsSettings, Ownership, Session};
@@ -223,18 +223,26 @@ async fn first_answers(
             Requester::SELF,
         )
     };
-    let info = match client.user_info(&ask(FIRST_ANSWERS)).await {
-        Err(error) if error.kind == ErrorKind::Flood => {
-            log::warn!("{error}; waiting for it");
-            Some(client.user_info(&ask(AFTER_SILENCE)).await?.value)
-        }
-        // Another process asked a moment ago and died before it could keep the answer. The listing
-        // of the root tells as much as must be known.
-        Err(error) if error.kind == ErrorKind::Timeout && error.reached == Reached::NotSent => {
+    let mut answer = client.user_info(&ask(FIRST_ANSWERS)).await;
+    if let Err(error) = &answer
+        && error.kind == ErrorKind::Flood
+    {
+        log::warn!("{error}; waiting for it");
+        answer = client.user_info(&ask(AFTER_SILENCE)).await;
+    }
+    let (info, unanswered) = match answer {
+        Err(error) if says_nothing(&error) => {
             log::info!("{error}; going on without");
-            None
+            (None, Some(error))
         }
-        other => Some(other?.value),
+        other => (Some(other?.value), None),
+    };
+    // What may be no hiccup is told soon.
+    let hiccup = unanswered.filter(|error| error.kind != ErrorKind::Timeout);
+    let patience = if hiccup.is_some() {
+        FIRST_ANSWERS
+    } else {
+        AFTER_SILENCE
     };
     if let Some(info) = info.as_ref().filter(|info| !info.offer.is_paid()) {
         bail!(
@@ -249,7 +257,7 @@ async fn first_answers(
         );
     }
     store.claim(info.as_ref().map_or("", |info| &*info.email))?;
-    let deadline = Deadline::within(clock, AFTER_SILENCE);
+    let deadline = Deadline::within(clock, patience);
     // The service says who an account is once in six minutes. Were the answer lost with a process that
     // is killed in its first moments, the account could not be mounted again for as long.
     if let Err(error) = client.scheduler().flush().await {
@@ -265,9 +273,26 @@ async fn first_answers(
             requester: Requester::SELF,
             deadline,
         };
-        drop(parts.tree.children(Ino::ROOT, caller).ready().await?);
+        let listed = parts.tree.children(Ino::ROOT, caller).ready().await;
+        drop(listed.map_err(|error| match hiccup {
+            // It was no hiccup.
+            Some(first) if error.is_temporary() => anyhow::Error::from(first),
+            _ => error.into(),
+        })?);
     }
     Ok(parts)
+}
+
+/// Whether an error says nothing of the account: the service failed for reasons of its own, or another
+/// process asked a moment ago and died before it could keep the answer. It is not to be asked again for six
+/// minutes, and the listing of the root tells as much as must be known.
+fn says_nothing(error: &ApiError) -> bool {
+    use ErrorKind as K;
+    match error.kind {
+        K::Timeout => error.reached == Reached::NotSent,
+        K::Server | K::Maintenance | K::Malformed | K::Network => error.reached != Reached::NotSent,
+        _ => false,
+    }
 }
 
 /// Makes the parts; no call is waited for.

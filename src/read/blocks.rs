@@ -453,6 +453,11 @@ impl State {
         }
         let fresh = piece.slice(offset(have - start)..);
         let added = fresh.len() as u64;
+        // What it covers is not held twice.
+        let covered = |run: &mut Run| have <= run.start && run.end() <= start + len;
+        for gone in slot.runs.extract_if(.., covered) {
+            *held -= gone.len;
+        }
         match slot.runs.iter_mut().find(|run| run.end() == have) {
             Some(run) => {
                 run.chunks.push(fresh);

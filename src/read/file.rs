@@ -250,7 +250,8 @@ impl File {
         // One that is about to end has its successor opened, which hides the set-up of the request.
         let reach = self.line.reach();
         let own = |it: &&Stream| it.owner.is_none_or(|owner| owner == who.handle);
-        let busy = |it: &&Stream| own(it) && it.end - it.pos > reach;
+        // One that was cut short may be past its end already.
+        let busy = |it: &&Stream| own(it) && it.end.saturating_sub(it.pos) > reach;
         let streams = &state.streams;
         if streams.len() > self.most_lanes || streams.iter().filter(busy).count() >= self.lanes() {
             return (None, access.from);

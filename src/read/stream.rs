@@ -39,8 +39,9 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 const SAME_NODE: u32 = 3;
 
 /// Links that may prove bad one after the other before the reader hears of it. One is common (it
-/// expired), two happen when the node it names is in trouble.
-const BAD_LINKS: u32 = 3;
+/// expired), two happen when the node it names is in trouble, and three are bad luck once in some ten
+/// thousand reads from a service at its worst.
+const BAD_LINKS: u32 = 4;
 
 /// Answers that are not what was asked for, one after the other, before the reader hears of it.
 const BAD_ANSWERS: u32 = 8;
@@ -311,17 +312,17 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_link_is_replaced_and_three_of_them_are_an_answer() {
+    fn a_bad_link_is_replaced_and_four_of_them_are_an_answer() {
         let mut tries = Tries::default();
         let mut withdrawn = 0;
-        let outcomes: Vec<_> = (0..3)
+        let outcomes: Vec<_> = (0..BAD_LINKS)
             .map(|_| {
                 tries
                     .after(&error(ErrorKind::LinkExpired), || withdrawn += 1)
                     .is_some()
             })
             .collect();
-        assert_eq!((outcomes, withdrawn), (vec![true, true, false], 3));
+        assert_eq!((outcomes, withdrawn), (vec![true, true, true, false], 4));
     }
 
     #[test]

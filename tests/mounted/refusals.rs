@@ -1,6 +1,6 @@
 //! What a mount is told by the network and the service when it cannot be: one line that says what to do,
 //! within the time a person waits, and nothing half mounted.
-use crate::harness::{Mount, can_mount, is_mounted};
+use crate::harness::{Mount, assert_well_behaved, can_mount, is_mounted, names};
 use fake_1fichier::{Fake, Fault, FaultKind};
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -120,11 +120,35 @@ fn answers_that_make_no_sense_are_told() {
         (FaultKind::IpLocked { lock: false }, "address"),
     ] {
         let fake = Fake::builder().clock(FACTOR).start().unwrap();
-        fake.faults().add(Fault::on("user/info", kind.clone()));
+        fake.faults().add(Fault::on("*", kind.clone()));
         let mount = Mount::prepared(&fake, Some(FACTOR), &[]);
         let output = mount.mount_command().output().unwrap();
         eprintln!("{kind:?}: {}", String::from_utf8_lossy(&output.stderr));
         refused(&fake, &mount, &output, &[word]);
+    }
+}
+
+/// The service says only once in six minutes who the account is; when that goes wrong, the rest is
+/// good enough.
+#[test]
+fn a_hiccup_at_the_start_refuses_no_mount() {
+    if !can_mount() {
+        return;
+    }
+    for kind in [
+        FaultKind::MalformedJson,
+        FaultKind::Status { code: 502 },
+        FaultKind::Maintenance,
+        FaultKind::LostReply,
+        FaultKind::Flood { lock: true },
+    ] {
+        let fake = Fake::builder().clock(FACTOR).start().unwrap();
+        fake.account().add_bytes(0, "file", "x");
+        fake.faults().add(Fault::on("user/info", kind).once());
+        let mut mount = Mount::with(&fake, Some(FACTOR), &[]);
+        assert_eq!(names(&mount.dir()).unwrap(), ["file"]);
+        mount.umount();
+        assert_well_behaved(&fake);
     }
 }
 
