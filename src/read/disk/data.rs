@@ -2,7 +2,9 @@
 //! Knows paths, descriptors and system calls; never what is in the files.
 use crate::api::FileId;
 use crate::util::sync::lock;
+use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, PosixFadviseAdvice, fallocate, posix_fadvise};
+use nix::unistd::{Whence, lseek};
 use std::collections::HashMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -31,13 +33,6 @@ pub(super) struct DataFiles {
 struct OpenFiles {
     files: HashMap<FileId, (Arc<File>, u64)>,
     uses: u64,
-}
-
-/// A data file as found on disk.
-pub(super) struct Found {
-    pub(super) file: FileId,
-    /// Bytes it takes on disk.
-    pub(super) bytes: u64,
 }
 
 impl DataFiles {
@@ -96,6 +91,27 @@ impl DataFiles {
         Ok(fallocate(&*handle, flags, start, len)?)
     }
 
+    /// Whether anything of `range` takes space, as far as the file system can tell. A file that is not
+    /// there has nothing.
+    pub(super) fn has_data(&self, file: FileId, range: &Range<u64>) -> io::Result<bool> {
+        let handle = match self.handle(file) {
+            Some(handle) => handle,
+            None => match self.open(file) {
+                Ok(handle) => self.keep(file, handle),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                Err(error) => return Err(error),
+            },
+        };
+        let start = i64::try_from(range.start).map_err(io::Error::other)?;
+        match lseek(&*handle, start, Whence::SeekData) {
+            Ok(at) => Ok(u64::try_from(at).map_err(io::Error::other)? < range.end),
+            Err(Errno::ENXIO) => Ok(false),
+            // A file system that cannot tell: it may be full of data.
+            Err(Errno::EINVAL | Errno::EOPNOTSUPP) => Ok(true),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     /// Writes what the system holds of a data file through to the disk.
     pub(super) fn sync(&self, file: FileId) -> io::Result<()> {
         self.reopen(file)?.sync_data()
@@ -128,7 +144,7 @@ impl DataFiles {
     }
 
     /// Shows every data file to `visit`. Names that are none of ours are left alone.
-    pub(super) fn walk(&self, mut visit: impl FnMut(Found)) -> io::Result<()> {
+    pub(super) fn walk(&self, mut visit: impl FnMut(FileId)) -> io::Result<()> {
         let shards = match std::fs::read_dir(&self.dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             shards => shards?,
@@ -145,8 +161,7 @@ impl DataFiles {
                 };
                 let metadata = found.metadata()?;
                 if metadata.is_file() && found.path() == self.path(file) {
-                    let bytes = metadata.blocks() * STAT_BLOCK;
-                    visit(Found { file, bytes });
+                    visit(file);
                 }
             }
         }

@@ -1,5 +1,5 @@
 //! What of the map is persisted: contents and recency, and how they come back.
-use super::geometry::{MAX_SIZE, bit_of, existing, on_disk, units_in};
+use super::geometry::{MAX_SIZE, bit_of, existing, units_in};
 use super::map::Map;
 use super::segment::{Key, Patch};
 use crate::api::FileId;
@@ -17,8 +17,6 @@ pub(super) struct Snapshot {
 pub(super) struct Extent {
     /// The file's size.
     pub(super) size: u64,
-    /// Bytes of its units on disk.
-    pub(super) bytes: u64,
     /// Its units on disk, by segment, as bits.
     pub(super) held: Vec<(u32, u64)>,
 }
@@ -70,19 +68,10 @@ impl Map {
     /// What a file takes on disk.
     pub(super) fn extent(&self, file: FileId) -> Option<Extent> {
         let entry = self.files.get(&file)?;
-        let held: Vec<(u32, u64)> = entry
-            .segments
-            .iter()
-            .map(|s| (s.index, s.present | s.stale))
-            .collect();
-        let bytes = held
-            .iter()
-            .map(|(index, mask)| on_disk(*mask, *index, entry.size, self.block))
-            .sum();
+        let held = entry.segments.iter();
         Some(Extent {
             size: entry.size,
-            bytes,
-            held,
+            held: held.map(|s| (s.index, s.present | s.stale)).collect(),
         })
     }
 

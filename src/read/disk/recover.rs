@@ -18,27 +18,27 @@ pub(super) fn run(writer: &mut Writer) -> io::Result<()> {
     }
     let mut seen = HashSet::new();
     let mut unknown = Vec::new();
-    let mut oversize = Vec::new();
     shared.data.walk(|found| {
-        let extent = lock(&shared.map).extent(found.file);
-        match extent {
-            None => unknown.push(found.file),
-            Some(extent) => {
-                seen.insert(found.file);
-                if found.bytes > extent.bytes {
-                    oversize.push(found.file);
-                }
-            }
+        if lock(&shared.map).extent(found).is_some() {
+            seen.insert(found);
+        } else {
+            unknown.push(found);
         }
     })?;
     for file in unknown {
         shared.data.remove(file)?;
     }
-    for file in oversize {
+    // How much a file takes says nothing: what was written and not recorded may make up for what was
+    // freed and not recorded. So each place that should be empty is looked at.
+    for file in &seen {
+        let file = *file;
         let Some(extent) = lock(&shared.map).extent(file) else {
             continue;
         };
         for gap in gaps(extent.size, &extent.held) {
+            if !shared.data.has_data(file, &gap)? {
+                continue;
+            }
             match shared.data.punch(file, &gap) {
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                     lock(&shared.map).forget(file);
