@@ -37,10 +37,16 @@ impl Places {
         self.of.get(&file).copied()
     }
 
-    /// Forgets files that `is_shown` denies, when enough have come since the last time.
-    pub(super) fn sweep(&mut self, mut is_shown: impl FnMut(Ino, FolderId) -> bool) {
+    /// Forgets files that `is_shown` denies, when enough have come since the last time. It is also told how
+    /// many files are thought to be in that folder.
+    pub(super) fn sweep(&mut self, mut is_shown: impl FnMut(Ino, FolderId, usize) -> bool) {
         if self.of.len() >= self.sweep_at {
-            self.of.retain(|file, folder| is_shown(*file, *folder));
+            let mut counts: HashMap<FolderId, usize> = HashMap::new();
+            for folder in self.of.values() {
+                *counts.entry(*folder).or_default() += 1;
+            }
+            self.of
+                .retain(|file, folder| is_shown(*file, *folder, counts[folder]));
             self.of.shrink_to(self.of.len() * 2);
             self.sweep_at = FIRST_SWEEP.max(self.of.len() * 2);
         }
@@ -63,7 +69,10 @@ mod tests {
         for number in 0..FIRST_SWEEP as u64 {
             places.put(ino(10 + number), a);
         }
-        places.sweep(|file, folder| folder == b || file.get() < 20);
+        places.sweep(|file, folder, count| {
+            assert_eq!(count, if folder == b { 1 } else { FIRST_SWEEP });
+            folder == b || file.get() < 20
+        });
         assert_eq!(places.of.len(), 11);
         assert_eq!(places.of(ino(5)), Some(b));
         assert_eq!(places.of(ino(20)), None);
