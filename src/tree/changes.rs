@@ -26,7 +26,7 @@ impl Tree {
 
     /// A folder was made here; it has no id yet.
     pub fn show_new_folder(&self, ino: Ino, parent: Ino, name: &OsStr) {
-        let now = i64::try_from(self.inner.clock.unix().as_secs()).unwrap_or(i64::MAX);
+        let now = self.noticed();
         self.show(Node {
             ino,
             parent,

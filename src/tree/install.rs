@@ -252,7 +252,8 @@ impl Tree {
         Some(shrunk)
     }
 
-    fn noticed(&self) -> UnixSeconds {
+    /// The time of a change that bears no date: now.
+    pub(super) fn noticed(&self) -> UnixSeconds {
         i64::try_from(self.inner.clock.unix().as_secs()).unwrap_or(i64::MAX)
     }
 

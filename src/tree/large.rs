@@ -208,8 +208,7 @@ impl Tree {
                 let state = large.entry(folder).or_default();
                 let round = state.round.get_or_insert_with(|| {
                     let known = old.map(dates).unwrap_or_default();
-                    let now = i64::try_from(self.inner.clock.unix().as_secs()).unwrap_or(i64::MAX);
-                    Round::new(cut.take(), known, now)
+                    Round::new(cut.take(), known, self.noticed())
                 });
                 round.next()
             };
