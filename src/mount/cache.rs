@@ -62,9 +62,7 @@ pub(super) async fn verify(
                 Ok(file) => file,
                 Err(refusal) => return Answer::error(refusal),
             };
-            let mut files = disk.files();
-            files.retain(|kept| kept.file == file.url.id());
-            (files, Some(file))
+            (disk.kept(file.url.id()).into_iter().collect(), Some(file))
         }
     };
     let total = files.iter().map(|kept| kept.bytes).sum();
@@ -160,14 +158,14 @@ fn file(control: &Control, inode: u64) -> Result<File, &'static str> {
 }
 
 fn count(disk: &DiskCache, file: Option<FileId>) -> ClearedCache {
-    let files = disk.files();
-    let files = files
-        .iter()
-        .filter(|kept| file.is_none_or(|file| file == kept.file));
-    files.fold(ClearedCache::default(), |sum, kept| ClearedCache {
-        files: sum.files + 1,
-        bytes: sum.bytes + kept.bytes,
-    })
+    let files = match file {
+        Some(file) => disk.kept(file).into_iter().collect(),
+        None => disk.files(),
+    };
+    ClearedCache {
+        files: files.len() as u64,
+        bytes: files.iter().map(|kept| kept.bytes).sum(),
+    }
 }
 
 fn told(checked: &Checked) -> CheckedFile {

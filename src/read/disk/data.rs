@@ -48,10 +48,7 @@ impl DataFiles {
 
     /// Fills `buffer` from `offset` on. `UnexpectedEof` when the file ends first.
     pub(super) fn read(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let handle = match self.handle(file) {
-            Some(handle) => handle,
-            None => self.keep(file, self.open(file)?),
-        };
+        let handle = self.existing(file)?.ok_or(io::ErrorKind::NotFound)?;
         handle.read_exact_at(buffer, offset)
     }
 
@@ -73,13 +70,8 @@ impl DataFiles {
     /// Frees the space of `range`, which reads as zeros from then on. `EOPNOTSUPP` where the file
     /// system cannot.
     pub(super) fn punch(&self, file: FileId, range: &Range<u64>) -> io::Result<()> {
-        let handle = match self.handle(file) {
-            Some(handle) => handle,
-            None => match self.open(file) {
-                Ok(handle) => self.keep(file, handle),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-                Err(error) => return Err(error),
-            },
+        let Some(handle) = self.existing(file)? else {
+            return Ok(());
         };
         #[cfg(test)]
         if self.holeless.load(std::sync::atomic::Ordering::Relaxed) {
@@ -94,13 +86,8 @@ impl DataFiles {
     /// Whether anything of `range` takes space, as far as the file system can tell. A file that is not
     /// there has nothing.
     pub(super) fn has_data(&self, file: FileId, range: &Range<u64>) -> io::Result<bool> {
-        let handle = match self.handle(file) {
-            Some(handle) => handle,
-            None => match self.open(file) {
-                Ok(handle) => self.keep(file, handle),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-                Err(error) => return Err(error),
-            },
+        let Some(handle) = self.existing(file)? else {
+            return Ok(false);
         };
         let start = i64::try_from(range.start).map_err(io::Error::other)?;
         match lseek(&*handle, start, Whence::SeekData) {
@@ -159,8 +146,7 @@ impl DataFiles {
                 let Some(file) = found.file_name().to_str().and_then(FileId::parse) else {
                     continue;
                 };
-                let metadata = found.metadata()?;
-                if metadata.is_file() && found.path() == self.path(file) {
+                if found.file_type()?.is_file() && found.path() == self.path(file) {
                     visit(file);
                 }
             }
@@ -184,6 +170,18 @@ impl DataFiles {
         // Ids are random: their first character spreads the files over 36 folders.
         let id = file.as_str();
         self.dir.join(&id[..1]).join(id)
+    }
+
+    /// A data file that may not be there, kept open from then on.
+    fn existing(&self, file: FileId) -> io::Result<Option<Arc<File>>> {
+        if let Some(handle) = self.handle(file) {
+            return Ok(Some(handle));
+        }
+        match self.open(file) {
+            Ok(handle) => Ok(Some(self.keep(file, handle))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn open(&self, file: FileId) -> io::Result<File> {

@@ -196,17 +196,7 @@ impl DiskCache {
             shared.unreadable(&pin, &error);
             return None;
         }
-        let mut sound = true;
-        let mut rest = &bytes[..];
-        for (unit, sum) in pin.units.clone().zip(sums) {
-            let (this, others) = rest.split_at(rest.len().min(UNIT_LEN));
-            rest = others;
-            if checksum::unit(file, unit, this) != sum {
-                sound = false;
-                shared.damaged(Patch::unit(file, unit));
-            }
-        }
-        pin.is_sound = sound;
+        let sound = shared.prove(&mut pin, &sums, &bytes) == bytes.len() as u64;
         drop(pin);
         if !sound {
             shared.queue.nudge();
@@ -310,6 +300,21 @@ const UNIT_LEN: usize = 64 * 1024;
 const _: () = assert!(UNIT_LEN as u64 == UNIT);
 
 impl Shared {
+    /// Compares the bytes of pinned units with their checksums; returns how many bytes are sound. Units that
+    /// are not are not present from then on.
+    fn prove(&self, pin: &mut Pin<'_>, sums: &[u64], bytes: &[u8]) -> u64 {
+        let mut sound = 0;
+        for ((unit, sum), this) in pin.units.clone().zip(sums).zip(bytes.chunks(UNIT_LEN)) {
+            if checksum::unit(pin.file, unit, this) == *sum {
+                sound += this.len() as u64;
+            } else {
+                self.damaged(Patch::unit(pin.file, unit));
+            }
+        }
+        pin.is_sound = sound == bytes.len() as u64;
+        sound
+    }
+
     /// Reading pinned units failed.
     fn unreadable(&self, pin: &Pin<'_>, error: &io::Error) {
         match error.kind() {

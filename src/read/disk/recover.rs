@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 
-/// Frees what the map does not know, forgets what is not there. Some microseconds per file.
+/// Frees what the map does not know, forgets what is not there. A few system calls per file.
 pub(super) fn run(writer: &mut Writer) -> io::Result<()> {
     let shared = writer.shared.clone();
     if !shared.data.sparse()? {

@@ -5,8 +5,8 @@
 //! present from then on.
 use super::geometry::{UNIT, bit_of, existing, masks, runs, segment_of, unit_range, units_touched};
 use super::map::Map;
-use super::segment::{Entry, Patch};
-use super::{DiskCache, Pin, UNIT_LEN, checksum};
+use super::segment::Entry;
+use super::{DiskCache, Pin};
 use crate::api::{FileId, Whirlpool, WhirlpoolHasher};
 use crate::util::sync::lock;
 use std::fs::File;
@@ -49,15 +49,15 @@ impl DiskCache {
         let mut files: Vec<Kept> = map
             .files
             .iter()
-            .filter(|(_, entry)| entry.units > 0)
-            .map(|(file, entry)| Kept {
-                file: *file,
-                size: entry.size,
-                bytes: entry.present_bytes(),
-            })
+            .filter_map(|(file, entry)| entry.kept(*file))
             .collect();
         files.sort_unstable_by_key(|kept| kept.file);
         files
+    }
+
+    /// A file, if something is here of it.
+    pub fn kept(&self, file: FileId) -> Option<Kept> {
+        lock(&self.shared().map).files.get(&file)?.kept(file)
     }
 
     /// The ranges of a file that are here, ascending.
@@ -157,21 +157,11 @@ impl DiskCache {
             }
             return None;
         }
-        let mut is_sound = true;
-        let mut rest = &bytes[..];
-        for (unit, sum) in units.zip(sums) {
-            let (this, others) = rest.split_at(rest.len().min(UNIT_LEN));
-            rest = others;
-            if checksum::unit(file, unit, this) == sum {
-                checked.sound += this.len() as u64;
-            } else {
-                is_sound = false;
-                checked.damaged += this.len() as u64;
-                shared.damaged(Patch::unit(file, unit));
-            }
-        }
-        pin.is_sound = is_sound;
-        is_sound.then_some(bytes)
+        let sound = shared.prove(&mut pin, &sums, &bytes);
+        let damaged = bytes.len() as u64 - sound;
+        checked.sound += sound;
+        checked.damaged += damaged;
+        (damaged == 0).then_some(bytes)
     }
 
     /// What of a file stands between it and a [`Loan`].
@@ -264,6 +254,14 @@ impl Drop for Loan {
 }
 
 impl Entry {
+    fn kept(&self, file: FileId) -> Option<Kept> {
+        (self.units > 0).then(|| Kept {
+            file,
+            size: self.size,
+            bytes: self.present_bytes(),
+        })
+    }
+
     /// Bytes of the file in its present units.
     fn present_bytes(&self) -> u64 {
         let last = self.size.div_ceil(UNIT).saturating_sub(1);
