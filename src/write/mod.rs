@@ -9,6 +9,7 @@ pub mod error;
 pub mod file;
 pub mod staging;
 pub mod versions;
+pub mod volume;
 
 /// Why a change is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
