@@ -9,7 +9,7 @@ use super::bytes::{Bases, Sealed};
 use super::content::{Content, Origin};
 use super::error::StageError;
 use super::staging::{Stage, Staging};
-use crate::api::MAX_FILE_BYTES;
+use crate::api::{FileUrl, MAX_FILE_BYTES};
 use crate::read::{ReadTerms, Reader};
 use crate::util::cached::Cached;
 use crate::util::sync::lock;
@@ -78,6 +78,13 @@ impl StagedFile {
     /// Whether it differs from the last version that was sealed.
     pub fn is_changed(&self) -> bool {
         lock(&self.state).is_changed
+    }
+
+    /// The files of the account that it needs.
+    pub fn origins(&self) -> Vec<FileUrl> {
+        let state = lock(&self.state);
+        let origins = state.now.content.origins().into_iter();
+        origins.map(|origin| origin.url.clone()).collect()
     }
 
     /// Writes at an offset; `fresh` gives a number should a staging file be needed. Waits for the disk.

@@ -51,6 +51,7 @@ impl Surroundings for Ground {
     fn is_held(&self, _: &FileUrl) -> bool {
         false
     }
+    fn taken_back(&self, _: Ino, _: Option<&Remote>) {}
     fn told(&self, _: &Done, _: Option<&Entry>) {}
 }
 
