@@ -192,16 +192,32 @@ impl StagedFile {
         state.now.clone()
     }
 
-    /// Seals a version, if there is anything to it that the last one had not.
-    pub fn seal_version(&self) -> Option<Sealed> {
-        let mut state = lock(&self.state);
-        if !state.is_changed {
-            return None;
+    /// Seals a version, if there is anything to it that the last one had not; `fresh` gives a number should
+    /// its staging files be put into one. Waits for the disk.
+    pub fn seal_version(&self, fresh: impl FnOnce() -> u64) -> Option<Sealed> {
+        let mut sealed = {
+            let mut state = lock(&self.state);
+            if !state.is_changed {
+                return None;
+            }
+            state.is_changed = false;
+            state.current = None;
+            state.tidy();
+            state.now.clone()
+        };
+        // Without the lock: readers must not wait for it.
+        let before = sealed.content.clone();
+        match sealed.merge(&self.staging, fresh) {
+            Ok(true) => {
+                let mut state = lock(&self.state);
+                if state.now.content == before {
+                    state.now = sealed.clone();
+                }
+            }
+            Ok(false) => {}
+            Err(error) => log::debug!("staging files are not put into one: {error}"),
         }
-        state.is_changed = false;
-        state.current = None;
-        state.tidy();
-        Some(state.now.clone())
+        Some(sealed)
     }
 
     /// A version that was sealed could not be written down: it is to be sealed again.

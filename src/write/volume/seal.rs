@@ -27,7 +27,7 @@ impl Volume {
         let Some(staged) = staged else {
             return Ok(None);
         };
-        let Some(sealed) = staged.seal_version() else {
+        let Some(sealed) = staged.seal_version(|| inner.outbox.fresh()) else {
             return Ok(None);
         };
         let version = Version {

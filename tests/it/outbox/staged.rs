@@ -144,7 +144,7 @@ impl Life {
             id: outbox.fresh(),
             size: file.size(),
         };
-        let sealed = file.seal_version().expect("a change");
+        let sealed = file.seal_version(|| outbox.fresh()).expect("a change");
         let record = self.versions.add(version.id, sealed).unwrap();
         let ino = Ino::new(ino).unwrap();
         let place = Place {
