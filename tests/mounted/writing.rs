@@ -371,6 +371,28 @@ fn syncing_is_possible_at_any_time_and_uploads_nothing() {
     drive.ends_with(&[("file", b"begun and ended")]);
 }
 
+/// `make`, `git` and editors take any change of a time for a change of the file.
+#[test]
+fn the_time_of_the_last_write_stays_through_closing_and_uploading() {
+    let Some(drive) = Drive::new(|_| {}) else {
+        return;
+    };
+    let path = drive.path("file");
+    let modified = || fs::metadata(&path).unwrap().modified().unwrap();
+    let mut file = File::create_new(&path).unwrap();
+    file.write_all(b"text").unwrap();
+    let written = modified();
+    drop(file);
+    assert_eq!(modified(), written, "after it was closed");
+    crate::harness::eventually("the account has it", || {
+        !drive.fake.account().files_at("file").is_empty()
+    });
+    let again = File::open(&path).unwrap();
+    assert_eq!(again.metadata().unwrap().modified().unwrap(), written);
+    drop(again);
+    drive.ends_with(&[("file", b"text")]);
+}
+
 #[test]
 fn a_read_only_mount_changes_nothing() {
     let Some(drive) = Drive::with("20", &["--read-only"], |account| {
