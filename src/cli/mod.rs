@@ -12,6 +12,7 @@ pub mod helper;
 pub mod login;
 pub mod mount;
 mod mounts;
+mod output;
 mod progress;
 pub mod reference;
 pub mod refresh;

@@ -1,6 +1,5 @@
 //! How far long work is: a bar on a terminal, lines of JSON for programs, nothing elsewhere.
-use super::account::printable;
-use bytesize::ByteSize;
+use super::output::{binary, printable};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -97,7 +96,7 @@ fn bar(what: &str, done: u64, total: u64) -> String {
         "=".repeat(filled),
         " ".repeat(BAR - filled),
         part(100),
-        ByteSize(total).display().iec()
+        binary(total)
     )
 }
 

@@ -2,9 +2,9 @@
 //!
 //! Promises: no call to the service is made and no mount is touched, so that it answers also while
 //! everything else waits.
-use super::account::printable;
 use super::exit::Failure;
 use super::mounts;
+use super::output::{self, binary, decimal, printable, say};
 use crate::config::AccountName;
 use crate::control::client::AskError;
 use crate::control::status::{
@@ -15,11 +15,9 @@ use crate::mount::mountinfo::{self, Entry};
 use crate::mount::stale::{self, Life};
 use crate::util::clock::Clock;
 use anyhow::{Context, anyhow};
-use bytesize::ByteSize;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -65,11 +63,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         let shown: Vec<String> = mounts.iter().map(|found| page(found, &zone, now)).collect();
         shown.join("\n")
     };
-    match io::stdout().write_all(text.as_bytes()) {
-        // A reader that has seen enough (`| head`) is no failure.
-        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err.into()),
-        _ if all_answer => Ok(ExitCode::SUCCESS),
-        _ => Err(Failure::explained(super::exit::FAILURE)),
+    say(&text)?;
+    if all_answer {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Err(Failure::explained(super::exit::FAILURE))
     }
 }
 
@@ -164,10 +162,7 @@ fn page(found: &Found, zone: &TimeZone, now: Timestamp) -> String {
             lines.push(("Disk cache", disk_line(disk)));
         }
     }
-    for (label, value) in lines {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {label:<11}{}", printable(&value));
-    }
+    text.push_str(&output::table(&lines, 2, 11));
     text
 }
 
@@ -347,16 +342,6 @@ fn disk_line(disk: &DiskFigures) -> String {
         binary(disk.budget_bytes),
         disk.files
     )
-}
-
-/// Amounts of the account, as the service words them.
-fn decimal(bytes: u64) -> String {
-    ByteSize(bytes).display().si().to_string()
-}
-
-/// Amounts of this machine.
-fn binary(bytes: u64) -> String {
-    ByteSize(bytes).display().iec().to_string()
 }
 
 /// A span in its two largest units.
