@@ -14,6 +14,7 @@
 //! never the kernel, never HTTP.
 //!
 //! Lock order: the outbox's, then a file's, then the tree's. None is held across an await.
+mod decide;
 mod error;
 mod names;
 mod open;
