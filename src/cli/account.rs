@@ -68,7 +68,10 @@ fn table(name: &str, info: &UserInfo, age: Duration) -> String {
     }
     if info.cdn_credits > 0 {
         let used = if info.use_cdn { "" } else { ", not used" };
-        lines.push(("CDN credits", format!("{}{used}", decimal(info.cdn_credits))));
+        lines.push((
+            "CDN credits",
+            format!("{}{used}", decimal(info.cdn_credits)),
+        ));
     }
     if info.over_quota {
         lines.push(("Note", "the account stores more than it may".into()));

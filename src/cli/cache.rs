@@ -334,7 +334,7 @@ impl Sum {
     }
 
     fn words(&self) -> String {
-            let mut parts = vec![format!(
+        let mut parts = vec![format!(
             "{} of {} sound",
             binary(self.sound_bytes),
             files::count(self.files)
@@ -365,8 +365,5 @@ fn trouble(checked: &CheckedFile) -> String {
                 have it open may have read wrong bytes"
             .to_owned();
     }
-    format!(
-        "{} damaged and thrown away",
-        binary(checked.damaged_bytes)
-    )
+    format!("{} damaged and thrown away", binary(checked.damaged_bytes))
 }

@@ -87,11 +87,7 @@ fn page(it: &Explained) -> String {
             lines.extend(open(handle));
         }
     }
-    format!(
-        "{}\n{}",
-        printable(&it.path),
-        output::table(&lines, 2, 9)
-    )
+    format!("{}\n{}", printable(&it.path), output::table(&lines, 2, 9))
 }
 
 fn listing(listed: &Listed) -> String {

@@ -38,12 +38,7 @@ pub(super) fn table<L: AsRef<str>>(lines: &[(L, String)], indent: usize, width: 
     for (label, value) in lines {
         let label = label.as_ref();
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "{:indent$}{label:<width$}{}",
-            "",
-            printable(value)
-        );
+        let _ = writeln!(text, "{:indent$}{label:<width$}{}", "", printable(value));
     }
     text
 }

@@ -60,6 +60,16 @@ impl Progress {
         }
     }
 
+    /// Shows how many files or folders of `what` are left, unless something was told a moment ago.
+    pub(super) fn count(&mut self, what: &str, left: u64) {
+        if self.last.is_some_and(|last| last.elapsed() < REDRAW) || self.json || !self.is_terminal {
+            return;
+        }
+        self.last = Some(Instant::now());
+        self.shown = true;
+        let _ = write!(io::stderr(), "\r{}: {left} left\x1b[K", printable(what));
+    }
+
     /// Tells an event to a program.
     pub(super) fn event(&self, event: &impl serde::Serialize) {
         if self.json {

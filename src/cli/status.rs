@@ -2,6 +2,8 @@
 //!
 //! Promises: no call to the service is made and no mount is touched, so that it answers also while
 //! everything else waits.
+mod writing;
+
 use super::exit::Failure;
 use super::mounts;
 use super::output::{self, binary, decimal, printable, say};
@@ -10,7 +12,7 @@ use crate::control::client::AskError;
 use crate::control::status::{
     CallFigures, DiskFigures, Document, Found, GateFigures, LargeFigures, ReadFigures, TreeFigures,
 };
-use crate::control::{AccountAnswer, Answer, Pong, Request};
+use crate::control::{AccountAnswer, Answer, Client, Pong, Request, Status};
 use crate::mount::mountinfo::{self, Entry};
 use crate::mount::stale::{self, Life};
 use crate::util::clock::Clock;
@@ -51,7 +53,7 @@ pub struct Args {
 
 /// Shows the status.
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let mounts: Vec<Found> = chosen(args)?.iter().map(look).collect();
+    let mounts = found(args)?;
     let all_answer = mounts.iter().all(|mount| mount.answers);
     let text = if args.json {
         Document { mounts }.to_json()
@@ -69,6 +71,28 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     } else {
         Err(Failure::explained(super::exit::FAILURE))
     }
+}
+
+/// What is to be shown: the mounts asked for, and a process that still uploads for one that is gone.
+fn found(args: &Args) -> anyhow::Result<Vec<Found>> {
+    let draining = match args.mountpoint {
+        Some(_) => None,
+        None => mounts::draining(args.account.as_ref()),
+    };
+    let mut found: Vec<Found> = match chosen(args) {
+        Ok(entries) => entries.iter().map(look).collect(),
+        // Its mount is gone; the account is not.
+        Err(_) if draining.is_some() => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    if let Some((mut client, pong)) = draining {
+        found.push(Found {
+            mountpoint: pong.mountpoint,
+            account: pong.account,
+            ..answered(ask(&mut client))
+        });
+    }
+    Ok(found)
 }
 
 /// The mounts asked for.
@@ -97,22 +121,33 @@ fn chosen(args: &Args) -> anyhow::Result<Vec<Entry>> {
 /// Asks one mount.
 fn look(entry: &Entry) -> Found {
     let asked = match mounts::server_of(entry) {
-        Some((mut client, _)) => client
-            .ask(&Request::Status, LIMIT)
-            .and_then(|answer| match answer {
-                Answer::Status(status) => Ok(*status),
-                _ => Err(AskError::Malformed),
-            })
-            .map_err(|err| err.to_string()),
+        Some((mut client, _)) => ask(&mut client),
         None => Err(silence(entry)),
     };
+    Found {
+        mountpoint: entry.mountpoint.to_string_lossy().into_owned(),
+        account: entry.account().unwrap_or_default().to_owned(),
+        ..answered(asked)
+    }
+}
+
+fn ask(client: &mut Client) -> Result<Status, String> {
+    match client.ask(&Request::Status, LIMIT) {
+        Ok(Answer::Status(status)) => Ok(*status),
+        Ok(_) => Err(AskError::Malformed.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What somebody answered, or why nobody did, of a mount yet to be named.
+fn answered(asked: Result<Status, String>) -> Found {
     let (status, problem) = match asked {
         Ok(status) => (Some(status), None),
         Err(problem) => (None, Some(problem)),
     };
     Found {
-        mountpoint: entry.mountpoint.to_string_lossy().into_owned(),
-        account: entry.account().unwrap_or_default().to_owned(),
+        mountpoint: String::new(),
+        account: String::new(),
         answers: status.is_some(),
         problem,
         status,
@@ -161,6 +196,7 @@ fn page(found: &Found, zone: &TimeZone, now: Timestamp) -> String {
         if let Some(disk) = &status.reading.disk {
             lines.push(("Disk cache", disk_line(disk)));
         }
+        lines.extend(writing::lines(&status.writing));
     }
     text.push_str(&output::table(&lines, 2, 11));
     text

@@ -35,9 +35,7 @@ pub(super) fn of(intents: &Intents) -> BTreeSet<Ino> {
         };
         let more: Vec<Ino> = entries
             .iter()
-            .filter(|(ino, entry)| {
-                !stuck.contains(ino) && (waits(entry) || is_filled(ino, entry))
-            })
+            .filter(|(ino, entry)| !stuck.contains(ino) && (waits(entry) || is_filled(ino, entry)))
             .map(|(ino, _)| *ino)
             .collect();
         if more.is_empty() {

@@ -414,5 +414,15 @@ fn try_open(
         known,
     });
     let client = client.clone();
-    Some(Outbox::open(client, clock, store, Settle::default(), around, Handle::current()).unwrap())
+    Some(
+        Outbox::open(
+            client,
+            clock,
+            store,
+            Settle::default(),
+            around,
+            Handle::current(),
+        )
+        .unwrap(),
+    )
 }
