@@ -17,6 +17,7 @@
 //! Lock order: a file's sealing, the outbox, a file, the tree. None is held across an await. What the outbox
 //! has of a file and what the tree shows of it change under the outbox's lock only, so under that they agree.
 mod around;
+mod decide;
 mod error;
 mod files;
 mod names;
@@ -31,7 +32,7 @@ pub use open::{Access, Allocate, OpenFile};
 use super::staging::Staging;
 use super::versions::Versions;
 use crate::api::Client;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Settle};
 use crate::read::Reader;
 use crate::tree::{Caller, Ino, Node, Store, Tree};
 use crate::util::clock::Clock;
@@ -108,7 +109,10 @@ impl Volume {
             client,
             clock,
             store.clone(),
-            settings.settle,
+            Settle {
+                closed: settings.settle,
+                open: settings.settle_open,
+            },
             Arc::clone(&around) as Arc<dyn crate::outbox::Surroundings>,
             runtime.clone(),
         )?;
@@ -140,11 +144,6 @@ impl Volume {
     /// What the account has to be told.
     pub fn outbox(&self) -> &Outbox {
         &self.inner.outbox
-    }
-
-    /// Bytes staged, and how many may be.
-    pub fn staged(&self) -> (u64, u64) {
-        (self.inner.staging.used(), self.inner.settings.staging_size)
     }
 
     /// Size and time of a file that was written to and not flushed since; at once.
