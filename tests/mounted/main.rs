@@ -6,10 +6,12 @@
 mod changes;
 mod comforts;
 mod commands;
+mod crash;
 mod harness;
 mod hostile;
 mod life;
 mod memory;
+mod model;
 mod moving;
 mod names;
 mod programs;
