@@ -23,6 +23,12 @@ pub(super) struct Answers {
 }
 
 impl Answers {
+    /// The attributes of `node` as they are now.
+    pub(super) fn attributes(&self, node: &Node) -> FileAttr {
+        let local = self.tree.local(node.ino);
+        self.ownership.attributes(node, local.as_ref(), None)
+    }
+
     /// Answers a lookup; the kernel holds the node from then on.
     pub(super) fn entry(
         &self,
@@ -35,11 +41,7 @@ impl Answers {
                 // Counted before the answer goes out: the kernel may forget at once.
                 let node = self.tree.remember(&node);
                 let ttl = self.tree.entry_ttl(parent);
-                reply.entry(
-                    &ttl,
-                    &self.ownership.attributes(&node),
-                    Generation(GENERATION),
-                );
+                reply.entry(&ttl, &self.attributes(&node), Generation(GENERATION));
             }
             Ok(None) => {
                 let ttl = self.tree.absent_ttl(parent);
@@ -115,7 +117,7 @@ impl Answers {
         let ttl = self.tree.entry_ttl(listing.ino());
         let generation = Generation(GENERATION);
         for (at, name, node) in self.dots(listing) {
-            let attributes = self.ownership.attributes(&node);
+            let attributes = self.attributes(&node);
             let ino = attributes.ino;
             if cookie < at && reply.add(ino, at, name, &ttl, &attributes, generation) {
                 return reply.ok();
@@ -125,7 +127,7 @@ impl Answers {
             let at = node.ino.get();
             // Counted before the answer goes out, taken back for the one that did not fit.
             let node = self.tree.remember(node);
-            let attributes = self.ownership.attributes(&node);
+            let attributes = self.attributes(&node);
             if reply.add(
                 attributes.ino,
                 at,

@@ -10,6 +10,7 @@
 //! nothing to do on a read-only mount, `lseek` is right without us.
 mod answers;
 mod attr;
+mod change;
 mod deadline;
 mod errno;
 mod handles;
@@ -28,6 +29,7 @@ use crate::read::{self, ReadTerms, Reader};
 use crate::tree::{Caller, Ino, Kind, NAME_MAX, Tree};
 use crate::util::cached::Cached;
 use crate::util::clock::Clock;
+use crate::write::volume::State;
 use crate::write::{self, Wish};
 use answers::Answers;
 use deadline::{Class, Limits};
@@ -205,7 +207,7 @@ impl Fs {
             .tree
             .node(ino_of(ino)?)
             .map_err(|e| failure("getxattr", ino.0, &e))?;
-        xattr::value(&node, name.as_bytes()).ok_or(Errno::ENODATA)
+        xattr::value(&node, name.as_bytes(), || State::InAccount).ok_or(Errno::ENODATA)
     }
 }
 
@@ -250,7 +252,7 @@ impl Filesystem for Fs {
             match node {
                 Ok(node) => {
                     let ttl = self.tree.entry_ttl(node.parent);
-                    reply.attr(&ttl, &self.settings.ownership.attributes(&node));
+                    reply.attr(&ttl, &self.answers().attributes(&node));
                 }
                 Err(error) => reply.error(failure("getattr", ino.0, &error)),
             }

@@ -5,6 +5,7 @@
 //! Volume ─▶ names     create, make, move, remove: shown at once, told later
 //!        ─▶ open      handles; one content per inode for all of them
 //!        ─▶ seal      what was written becomes a version the outbox knows
+//!        ─▶ attributes  what the account cannot hold       ─▶ state   how far the account is behind
 //!        ─▶ around    what the outbox asks of the tree and of the files
 //!        ─▶ replay    what an earlier life did not get told
 //! ```
@@ -14,13 +15,16 @@
 //! never the kernel, never HTTP.
 //!
 //! Lock order: the outbox's, then a file's, then the tree's. None is held across an await.
+mod attributes;
 mod error;
 mod names;
 mod open;
+mod state;
 
 pub use error::VolumeError;
 pub use names::Replace;
 pub use open::{Access, Allocate, OpenFile};
+pub use state::State;
 
 use crate::api::Client;
 use crate::outbox::Outbox;
