@@ -1,8 +1,9 @@
 //! Answers that hand nodes to the kernel, with the count of what it holds. Made on the event loop
 //! or in a task, whichever has the listing.
-use super::attr::Ownership;
-use super::failure;
-use crate::tree::{GENERATION, Ino, Kind, Listing, Node, Tree, TreeError};
+use super::attr::{Ownership, blocks_of};
+use super::change::{self, Maker};
+use crate::tree::{GENERATION, Ino, Kind, Listing, Node, Tree};
+use crate::write::volume::Volume;
 use fuser::{
     FileAttr, FileType, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus, ReplyEntry,
 };
@@ -19,36 +20,64 @@ const COOKIE_PARENT: u64 = 2;
 #[derive(Clone)]
 pub(super) struct Answers {
     pub(super) tree: Tree,
+    pub(super) volume: Volume,
     pub(super) ownership: Ownership,
 }
 
 impl Answers {
-    /// The attributes of `node` as they are now.
+    /// The attributes of a node as they are now: what was written to a file is in no node before it is
+    /// closed, and a file that was removed while it was open has no name left.
     pub(super) fn attributes(&self, node: &Node) -> FileAttr {
-        let local = self.tree.local(node.ino);
-        self.ownership.attributes(node, local.as_ref(), None)
+        let (local, fresh) = (self.tree.local(node.ino), self.volume.fresh(node.ino));
+        let written = fresh.map(|fresh| fresh.modified.into());
+        let mut attributes = self.ownership.attributes(node, local.as_ref(), written);
+        if let Some(fresh) = fresh {
+            attributes.size = fresh.size;
+            attributes.blocks = blocks_of(fresh.size);
+        }
+        if self.tree.is_gone(node.ino) {
+            attributes.nlink = 0;
+        }
+        attributes
     }
 
-    /// Answers a lookup; the kernel holds the node from then on.
-    pub(super) fn entry(
+    /// Keeps how something that was just made differs from the usual. The kernel holds it already, and has the
+    /// folder locked.
+    pub(super) fn made(&self, folder: Ino, node: &Node, maker: Maker) {
+        let Ok(above) = self.tree.node(folder) else {
+            return;
+        };
+        let change = change::of_made(maker, &self.attributes(&above), &self.attributes(node));
+        if let Err(error) = self.volume.set_attributes(node.ino, change) {
+            log::warn!("attributes of inode {}, just made: {error}", node.ino);
+        }
+    }
+
+    /// Answers with what was just made; the kernel holds it from then on.
+    pub(super) fn made_entry(
         &self,
-        parent: Ino,
-        found: Result<Option<Arc<Node>>, TreeError>,
+        folder: Ino,
+        node: &Arc<Node>,
+        maker: Maker,
         reply: ReplyEntry,
     ) {
-        match found {
-            Ok(Some(node)) => {
+        let node = self.tree.remember(node);
+        self.made(folder, &node, maker);
+        let ttl = self.tree.entry_ttl(folder);
+        reply.entry(&ttl, &self.attributes(&node), Generation(GENERATION));
+    }
+
+    /// Answers with an entry of a folder, or with its absence; the kernel holds the node from then on.
+    pub(super) fn entry(&self, folder: Ino, node: Option<&Arc<Node>>, reply: ReplyEntry) {
+        let (ttl, attributes) = match node {
+            Some(node) => {
                 // Counted before the answer goes out: the kernel may forget at once.
-                let node = self.tree.remember(&node);
-                let ttl = self.tree.entry_ttl(parent);
-                reply.entry(&ttl, &self.attributes(&node), Generation(GENERATION));
+                let node = self.tree.remember(node);
+                (self.tree.entry_ttl(folder), self.attributes(&node))
             }
-            Ok(None) => {
-                let ttl = self.tree.absent_ttl(parent);
-                reply.entry(&ttl, &self.absent(), Generation(GENERATION));
-            }
-            Err(error) => reply.error(failure("lookup", parent.get(), &error)),
-        }
+            None => (self.tree.absent_ttl(folder), self.absent()),
+        };
+        reply.entry(&ttl, &attributes, Generation(GENERATION));
     }
 
     /// An entry with inode 0 tells the kernel that the name does not exist and for how long it need

@@ -58,8 +58,7 @@ impl Ownership {
         FileAttr {
             ino: INodeNo(node.ino.get()),
             size,
-            // Full blocks: `cp` takes a file that looks sparse apart, hole by hole.
-            blocks: size.div_ceil(BLOCK_UNIT),
+            blocks: blocks_of(size),
             atime: to_kernel(times.accessed),
             mtime: to_kernel(times.modified),
             ctime: to_kernel(times.changed),
@@ -74,4 +73,10 @@ impl Ownership {
             flags: 0,
         }
     }
+}
+
+/// What `st_blocks` says of a file of `size` bytes. Full blocks: `cp` takes a file that looks sparse
+/// apart, hole by hole.
+pub(super) fn blocks_of(size: u64) -> u64 {
+    size.div_ceil(BLOCK_UNIT)
 }

@@ -14,8 +14,7 @@ const SET_GROUP: u16 = 0o2000;
 /// What a `setattr` is to change, beside the size.
 pub(super) fn of_request(
     mode: Option<u32>,
-    uid: Option<u32>,
-    gid: Option<u32>,
+    (uid, gid): (Option<u32>, Option<u32>),
     accessed: Option<TimeOrNow>,
     modified: Option<TimeOrNow>,
     now: Timestamp,
@@ -33,16 +32,19 @@ pub(super) fn of_request(
     }
 }
 
-/// How what was made with these attributes differs from what everything on the mount is like: nothing, as a
-/// rule. `mode` is without the bits of the program's umask, as the kernel hands it over; `folder` and
-/// `made` are what would be shown.
-pub(super) fn of_made(
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    folder: &FileAttr,
-    made: &FileAttr,
-) -> AttributeChange {
+/// Who makes something, and as what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Maker {
+    /// Without the bits of the program's umask, as the kernel hands it over.
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+/// How what was made differs from what everything on the mount is like: nothing, as a rule. `folder` and `made`
+/// are what would be shown.
+pub(super) fn of_made(maker: Maker, folder: &FileAttr, made: &FileAttr) -> AttributeChange {
+    let Maker { mode, uid, gid } = maker;
     let hands_on = folder.perm & SET_GROUP != 0;
     let gid = if hands_on { folder.gid } else { gid };
     let mut mode = bits(mode);
@@ -126,7 +128,7 @@ mod tests {
                 UNIX_EPOCH + span
             };
             let set = Some(TimeOrNow::SpecificTime(handed));
-            let change = of_request(None, None, None, None, set, now);
+            let change = of_request(None, (None, None), None, set, now);
             let at = Timestamp::new(seconds, nanoseconds);
             assert_eq!(change.modified, Some(at));
             let told = to_kernel(at);
@@ -139,8 +141,7 @@ mod tests {
         }
         let change = of_request(
             Some(0o104_755),
-            None,
-            Some(7),
+            (None, Some(7)),
             Some(TimeOrNow::Now),
             None,
             now,
@@ -155,22 +156,30 @@ mod tests {
         });
     }
 
+    fn maker(mode: u32, uid: u32) -> Maker {
+        Maker {
+            mode,
+            uid,
+            gid: uid,
+        }
+    }
+
     #[test]
     fn only_what_differs_from_the_usual_is_kept_of_what_is_made() {
         let folder = shown(FileType::Directory, 0o755, 1000);
         let file = shown(FileType::RegularFile, 0o644, 1000);
-        let usual = of_made(0o100_644, 1000, 1000, &folder, &file);
+        let usual = of_made(maker(0o100_644, 1000), &folder, &file);
         assert!(usual.is_empty());
-        let other = of_made(0o100_600, 0, 0, &folder, &file);
+        let other = of_made(maker(0o100_600, 0), &folder, &file);
         assert_eq!(
             (other.mode, other.uid, other.gid),
             (Some(0o600), Some(0), Some(0))
         );
 
         let shared = shown(FileType::Directory, 0o2775, 50);
-        let made = of_made(0o100_644, 1000, 1000, &shared, &file);
+        let made = of_made(maker(0o100_644, 1000), &shared, &file);
         assert_eq!((made.mode, made.gid), (None, Some(50)));
-        let made = of_made(0o040_755, 1000, 1000, &shared, &folder);
+        let made = of_made(maker(0o040_755, 1000), &shared, &folder);
         assert_eq!((made.mode, made.gid), (Some(0o2755), Some(50)));
     }
 }

@@ -14,10 +14,12 @@ use crate::api::{self, ApiError, Ask, Client, ErrorKind, Priority, Reached, Requ
 use crate::config;
 use crate::control::{self, Pong};
 use crate::fs::{Fs, FsSettings, Ownership, Session};
+use crate::outbox;
 use crate::read::{DiskCache, ReadSettings, Reader};
 use crate::tree::{Caller, Ino, RootFolder, Store, Tree, TreeSettings, resolve_root};
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
+use crate::write::volume::{Volume, VolumeSettings};
 use anyhow::{Context, anyhow, bail};
 use std::path::Path;
 use std::process::ExitCode;
@@ -43,6 +45,15 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 /// How long the last listings may take to be written: the disk may be busy, and they are worth a wait
 /// but not a hanging end.
 const LAST_WRITES: Duration = Duration::from_secs(5);
+
+/// Bytes staged at most.
+const STAGING_SIZE: u64 = 100 << 30;
+
+/// How long a file that is held open for writing is left alone after it was flushed.
+const SETTLE_OPEN: Duration = Duration::from_secs(300);
+
+/// How long what is not told yet may take at the end; the next mount tells the rest.
+const LAST_CHANGES: Duration = Duration::from_secs(3600);
 
 /// Threads for network and timers at least: one may be busy decrypting.
 const FEWEST_THREADS: usize = 2;
@@ -83,7 +94,7 @@ async fn serve(
     let store = Store::open(&config.account.own_state_dir(), fingerprint, clock)?;
     let known = known_root(&config, &store);
     let is_known = known.is_some();
-    let Parts { tree, reader } = if let Some(root) = known {
+    let parts = if let Some(root) = known {
         parts(&config, &client, clock, &runtime, root, store.clone())?
     } else {
         tokio::select! {
@@ -91,6 +102,11 @@ async fn serve(
             _ = signals.next() => bail!("ended before the account had answered"),
         }
     };
+    let Parts {
+        tree,
+        reader,
+        volume,
+    } = parts;
     let health = Arc::new(AccountHealth::default());
     let attached = attach(&config)?;
     // From here on every way out takes the mount along.
@@ -101,6 +117,7 @@ async fn serve(
     let fs = Fs::new(
         tree.clone(),
         reader.clone(),
+        volume.clone(),
         clock,
         runtime.clone(),
         settings,
@@ -113,9 +130,13 @@ async fn serve(
     let shown = Parts {
         tree: tree.clone(),
         reader: reader.clone(),
+        volume: volume.clone(),
     };
     listen(&config, &attached, &client, shown, &health, clock);
     tree.start();
+    if !config.read_only {
+        volume.start();
+    }
     ready.now()?;
     let watch = Watch {
         client: client.clone(),
@@ -149,6 +170,18 @@ async fn serve(
         }
     };
     drop(mounted);
+    if !config.read_only {
+        let outbox = volume.outbox();
+        outbox.hurry();
+        let deadline = Deadline::within(clock, LAST_CHANGES);
+        if !outbox.drained(deadline).await {
+            log::warn!("not all changes could be told the account; the next mount goes on");
+        }
+        if let Err(error) = outbox.written().await {
+            log::warn!("{error}");
+        }
+        outbox.stop();
+    }
     tree.stop();
     if tokio::time::timeout(LAST_WRITES, tree.flush())
         .await
@@ -171,6 +204,7 @@ async fn serve(
 struct Parts {
     tree: Tree,
     reader: Reader,
+    volume: Volume,
 }
 
 /// Takes the account's lock and prepares the client; no call is made.
@@ -310,7 +344,13 @@ fn parts(
         crawl: config.crawl,
         ..TreeSettings::default()
     };
-    let tree = Tree::with_store(client.clone(), clock, settings, runtime.clone(), store)?;
+    let tree = Tree::with_store(
+        client.clone(),
+        clock,
+        settings,
+        runtime.clone(),
+        store.clone(),
+    )?;
     if let Some((info, at)) = client.scheduler().user_info() {
         tree.know_space(&info, at);
     }
@@ -329,7 +369,28 @@ fn parts(
         streams_per_file: config.streams_per_file,
     };
     let reader = Reader::new(client.clone(), clock, reading, runtime.clone());
-    Ok(Parts { tree, reader })
+    let writing = VolumeSettings {
+        staging_dir: config.account.own_state_dir().join("staging"),
+        staging_size: STAGING_SIZE,
+        settle: outbox::SETTLE,
+        settle_open: SETTLE_OPEN,
+        waits_for_upload: false,
+        is_read_only: config.read_only,
+    };
+    let volume = Volume::open(
+        tree.clone(),
+        reader.clone(),
+        client.clone(),
+        clock,
+        &store,
+        writing,
+        runtime.clone(),
+    )?;
+    Ok(Parts {
+        tree,
+        reader,
+        volume,
+    })
 }
 
 /// The disk cache, if one is wanted and can be had; a mount does well without.
@@ -345,8 +406,7 @@ fn disk_cache(config: &config::Mount, clock: Clock) -> Option<DiskCache> {
 fn attach(config: &config::Mount) -> anyhow::Result<Attached> {
     let options = kernel::Options {
         account: config.account.name.clone(),
-        // This version changes nothing, whatever was asked for.
-        read_only: true,
+        read_only: config.read_only,
         allow_other: config.allow_other,
         noexec: config.noexec,
         noatime: config.noatime,
@@ -360,11 +420,13 @@ fn fs_settings(config: &config::Mount) -> FsSettings {
             uid: config.uid,
             gid: config.gid,
             umask: config.umask.0,
-            read_only: true,
+            read_only: config.read_only,
         },
         mounted_by: nix::unistd::geteuid().as_raw(),
         read_timeout: config.read_timeout,
         passthrough: config.read_only && nix::unistd::geteuid().is_root(),
+        read_only: config.read_only,
+        waits_for_upload: false,
     }
 }
 
@@ -436,7 +498,7 @@ fn listen(
     health: &Arc<AccountHealth>,
     clock: Clock,
 ) {
-    let Parts { tree, reader } = parts;
+    let Parts { tree, reader, .. } = parts;
     let places = control::place::of(&config.account);
     let server = match control::Server::bind(&places) {
         Ok(server) => server,

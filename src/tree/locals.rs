@@ -72,6 +72,11 @@ impl Tree {
         }
     }
 
+    /// It is there after all: its removal was taken back.
+    pub fn recall_local(&self, ino: Ino) {
+        write(&self.inner.locals.maps).leaving.remove(&ino);
+    }
+
     /// Whether it was removed for good, so that nothing of it is to be written down any more.
     pub fn is_leaving(&self, ino: Ino) -> bool {
         read(&self.inner.locals.maps).leaving.contains(&ino)

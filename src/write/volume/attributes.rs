@@ -5,77 +5,79 @@
 //! that an upload does not make them look new; of folders when something in them was changed here.
 use super::{Volume, VolumeError};
 use crate::outbox::Telling;
-use crate::tree::{AttributeChange, Ino, Local, Timestamp};
+use crate::tree::{AttributeChange, Ino, Kind, Local, Node, Timestamp, Tree};
 
 impl Volume {
     /// Changes attributes of a file or folder; on disk within a second, or with the next `written`.
     pub fn set_attributes(&self, ino: Ino, change: AttributeChange) -> Result<(), VolumeError> {
+        self.admit()?;
         if change.is_empty() {
             return Ok(());
         }
         let node = self.node(ino)?;
         self.inner.outbox.with(|tell| {
-            let written = self.last_write(node.ino);
-            self.merge(tell, node.ino, |local, now| {
+            let written = self.fresh(node.ino).map(|fresh| fresh.modified.into());
+            merge(&self.inner.tree, tell, node.ino, |local, now| {
                 local.with(&change, written, now)
             });
         });
         Ok(())
     }
+}
 
-    /// When a file was written to since it was last sealed.
-    pub fn last_write(&self, ino: Ino) -> Option<Timestamp> {
-        self.fresh(ino).map(|fresh| fresh.modified.into())
-    }
+/// A file's content, last written to at `at`, is sealed: that stays its time, whenever it is uploaded. A time
+/// that a program has set since stays, too.
+pub(super) fn touch(tree: &Tree, tell: &mut Telling<'_>, ino: Ino, at: Timestamp) {
+    merge(tree, tell, ino, |local, _| local.written(at));
+}
 
-    /// A file's content, last written to at `at`, is sealed: that stays its time, whenever it is uploaded.
-    /// A time that a program has set since stays, too.
-    pub fn touch(&self, tell: &mut Telling<'_>, ino: Ino, at: Timestamp) {
-        self.merge(tell, ino, |local, _| local.written(at));
-    }
+/// Something was made in a folder, removed from it or moved, here and now; or it was made itself.
+pub(super) fn touch_folder(tree: &Tree, tell: &mut Telling<'_>, folder: Ino) {
+    merge(tree, tell, folder, |local, now| {
+        let change = AttributeChange {
+            modified: Some(now),
+            ..AttributeChange::default()
+        };
+        local.with(&change, None, now)
+    });
+}
 
-    /// Something was made in a folder, removed from it or moved, here and now.
-    pub fn touch_folder(&self, tell: &mut Telling<'_>, folder: Ino) {
-        self.merge(tell, folder, |local, now| {
-            let change = AttributeChange {
-                modified: Some(now),
-                ..AttributeChange::default()
-            };
-            local.with(&change, None, now)
+/// A file of the account is moved: until it is listed in its new place, which may be after a restart, nobody
+/// says when it was uploaded.
+pub(super) fn keep_time(tree: &Tree, tell: &mut Telling<'_>, node: &Node) {
+    if let (Kind::File(_), Some(uploaded)) = (&node.kind, node.modified()) {
+        merge(tree, tell, node.ino, |local, _| Local {
+            modified: local.modified.or(Some(Timestamp::new(uploaded, 0))),
+            ..local
         });
     }
+}
 
-    /// A file or folder was moved or linked elsewhere: nothing but its time of change is another one.
-    pub fn touch_entry(&self, tell: &mut Telling<'_>, ino: Ino) {
-        self.merge(tell, ino, |local, now| {
-            local.with(&AttributeChange::default(), None, now)
-        });
-    }
-
-    /// A file or folder was removed for good. Whoever has it open still sees its attributes.
-    pub fn forget_attributes(&self, tell: &mut Telling<'_>, ino: Ino) {
-        self.inner.tree.forget_local(ino);
+/// A file or folder was removed for good. Whoever has it open still sees its attributes.
+pub(super) fn forget(tree: &Tree, tell: &mut Telling<'_>, ino: Ino) {
+    let was_kept = tree.local(ino).is_some();
+    tree.forget_local(ino);
+    if was_kept {
         tell.note(ino, None);
     }
+}
 
-    /// All changes go through here: inside [`Outbox::with`](crate::outbox::Outbox::with), so that none is
-    /// lost to another.
-    fn merge(
-        &self,
-        tell: &mut Telling<'_>,
-        ino: Ino,
-        change: impl FnOnce(Local, Timestamp) -> Local,
-    ) {
-        let tree = &self.inner.tree;
-        let now = tree.timestamp();
-        let before = tree.local(ino);
-        let local = change(before.unwrap_or_else(|| Local::new(now)), now);
-        if before == Some(local) {
-            return;
-        }
-        tree.set_local(ino, local);
-        if !tree.is_leaving(ino) {
-            tell.note(tree.lasting(ino), Some(&local));
-        }
+/// All changes go through here: inside [`Outbox::with`](crate::outbox::Outbox::with), so that none is lost to
+/// another.
+fn merge(
+    tree: &Tree,
+    tell: &mut Telling<'_>,
+    ino: Ino,
+    change: impl FnOnce(Local, Timestamp) -> Local,
+) {
+    let now = tree.timestamp();
+    let before = tree.local(ino);
+    let local = change(before.unwrap_or_else(|| Local::new(now)), now);
+    if before == Some(local) {
+        return;
+    }
+    tree.set_local(ino, local);
+    if !tree.is_leaving(ino) {
+        tell.note(tree.lasting(ino), Some(&local));
     }
 }
