@@ -3,14 +3,12 @@
 //! A running mount is asked first; else the service, at most once in 6 minutes, whichever process
 //! asks.
 use super::exit::Failure;
+use super::output::{self, decimal, say};
 use super::service;
 use crate::api::{Offer, UserInfo};
 use crate::config::{Account, AccountOptions, Surroundings};
 use crate::control::client::AskError;
 use crate::control::{AccountAnswer, Answer, Client, Request, find};
-use bytesize::ByteSize;
-use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -35,11 +33,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         service::user_info(&account, &found.key)?
     };
     let text = table(account.name.as_str(), &info, age);
-    match io::stdout().write_all(text.as_bytes()) {
-        // A reader that has seen enough (`| head`) is no failure.
-        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err.into()),
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    say(&text)
 }
 
 fn from_mount(mut client: Client) -> Result<(UserInfo, Duration), AskError> {
@@ -53,7 +47,6 @@ fn from_mount(mut client: Client) -> Result<(UserInfo, Duration), AskError> {
 
 /// The account as lines of a name and a value.
 fn table(name: &str, info: &UserInfo, age: Duration) -> String {
-    let bytes = |amount: u64| ByteSize(amount).display().si().to_string();
     let mut lines = vec![
         ("Account", format!("{name}, {}", info.email)),
         ("Offer", offer(info.offer)),
@@ -63,19 +56,22 @@ fn table(name: &str, info: &UserInfo, age: Duration) -> String {
     }
     let hot = match info.hot_storage {
         0 => String::new(),
-        hot => format!(" and {} hot", bytes(hot)),
+        hot => format!(" and {} hot", decimal(hot)),
     };
-    lines.push(("Used", format!("{} cold{hot}", bytes(info.cold_storage))));
+    lines.push(("Used", format!("{} cold{hot}", decimal(info.cold_storage))));
     if let Some(free) = info.available_cold_storage {
         let free = u64::try_from(free).map_or_else(
-            |_| format!("none: {} too much is stored", bytes(free.unsigned_abs())),
-            |free| format!("{} cold", bytes(free)),
+            |_| format!("none: {} too much is stored", decimal(free.unsigned_abs())),
+            |free| format!("{} cold", decimal(free)),
         );
         lines.push(("Free", free));
     }
     if info.cdn_credits > 0 {
         let used = if info.use_cdn { "" } else { ", not used" };
-        lines.push(("CDN credits", format!("{}{used}", bytes(info.cdn_credits))));
+        lines.push((
+            "CDN credits",
+            format!("{}{used}", decimal(info.cdn_credits)),
+        ));
     }
     if info.over_quota {
         lines.push(("Note", "the account stores more than it may".into()));
@@ -90,19 +86,7 @@ fn table(name: &str, info: &UserInfo, age: Duration) -> String {
         format!("{} ago", humantime::format_duration(seconds))
     };
     lines.push(("As of", age));
-    let mut text = String::new();
-    for (label, value) in lines {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{label:<12}{}", printable(&value));
-    }
-    text
-}
-
-/// What the service says may hold anything; a terminal must not obey it.
-pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
+    output::table(&lines, 0, 12)
 }
 
 /// An offer's name.

@@ -4,6 +4,7 @@
 //! can use meanwhile.
 use super::exit::{self, Failure};
 use super::files::{self, Stop};
+use super::output::{self, binary, say};
 use super::progress::Progress;
 use crate::config::{AccountName, AccountOptions, CacheFolder, MountOptions, Surroundings};
 use crate::control::client::AskError;
@@ -11,10 +12,7 @@ use crate::control::status::DiskFigures;
 use crate::control::{self, Answer, CheckedFile, ClearedCache, Client, Comparison, Request, find};
 use crate::mount::cache::Offline;
 use anyhow::anyhow;
-use bytesize::ByteSize;
 use clap::Subcommand;
-use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -160,18 +158,17 @@ fn status(args: StatusArgs) -> Result<ExitCode, Failure> {
 }
 
 fn page(disk: &DiskFigures) -> String {
-    let size = |bytes: u64| ByteSize(bytes).display().iec().to_string();
     let mut lines = vec![
         (
             "Holds",
-            format!("{} of {}", size(disk.bytes), files::count(disk.files)),
+            format!("{} of {}", binary(disk.bytes), files::count(disk.files)),
         ),
-        ("Limit", size(disk.budget_bytes)),
+        ("Limit", binary(disk.budget_bytes)),
     ];
     if disk.waiting_bytes > 0 {
         lines.push((
             "Waiting",
-            format!("{} to be written", size(disk.waiting_bytes)),
+            format!("{} to be written", binary(disk.waiting_bytes)),
         ));
     }
     lines.push((
@@ -184,12 +181,7 @@ fn page(disk: &DiskFigures) -> String {
     if let Some(problem) = &disk.problem {
         lines.push(("Problem", problem.clone()));
     }
-    let mut text = String::new();
-    for (label, value) in lines {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{label:<9}{value}");
-    }
-    text
+    output::table(&lines, 0, 9)
 }
 
 fn clear(args: ClearArgs) -> Result<ExitCode, Failure> {
@@ -213,7 +205,7 @@ fn clear(args: ClearArgs) -> Result<ExitCode, Failure> {
         })?;
         failed = outcome.failed;
     }
-    let freed = ByteSize(cleared.bytes).display().iec();
+    let freed = binary(cleared.bytes);
     let what = files::count(cleared.files);
     say(&format!("{freed} of {what} thrown away\n"))?;
     if failed > 0 {
@@ -342,10 +334,9 @@ impl Sum {
     }
 
     fn words(&self) -> String {
-        let size = |bytes: u64| ByteSize(bytes).display().iec().to_string();
         let mut parts = vec![format!(
             "{} of {} sound",
-            size(self.sound_bytes),
+            binary(self.sound_bytes),
             files::count(self.files)
         )];
         if self.compared > 0 {
@@ -355,7 +346,7 @@ impl Sum {
         if self.damaged_files > 0 {
             parts.push(format!(
                 "{} of {} damaged and thrown away",
-                size(self.damaged_bytes),
+                binary(self.damaged_bytes),
                 files::count(self.damaged_files)
             ));
         }
@@ -374,18 +365,5 @@ fn trouble(checked: &CheckedFile) -> String {
                 have it open may have read wrong bytes"
             .to_owned();
     }
-    format!(
-        "{} damaged and thrown away",
-        ByteSize(checked.damaged_bytes).display().iec()
-    )
-}
-
-fn say(text: &str) -> Result<ExitCode, Failure> {
-    match io::stdout().write_all(text.as_bytes()) {
-        // A reader that has seen enough (`| head`) is no failure.
-        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
-            Err(anyhow::Error::new(err).context("cannot write").into())
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    format!("{} damaged and thrown away", binary(checked.damaged_bytes))
 }

@@ -1,16 +1,14 @@
 //! `fichierfs explain`: what a mount knows of a file or folder, and why reads of it waited.
 //!
 //! Costs no call to the service, and reads nothing.
-use super::account::printable;
 use super::exit::Failure;
 use super::files;
+use super::output::{self, binary, printable, say};
 use crate::control::client::AskError;
 use crate::control::explain::{Explained, FileReading, Held, Listed, OpenHandle, SlowRead, Times};
 use crate::control::{self, Answer, Request};
 use anyhow::Context;
-use bytesize::ByteSize;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,11 +47,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     } else {
         page(&explained)
     };
-    match io::stdout().write_all(text.as_bytes()) {
-        // A reader that has seen enough (`| head`) is no failure.
-        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err.into()),
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    say(&text)
 }
 
 fn page(it: &Explained) -> String {
@@ -93,12 +87,7 @@ fn page(it: &Explained) -> String {
             lines.extend(open(handle));
         }
     }
-    let mut text = format!("{}\n", printable(&it.path));
-    for (label, value) in lines {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {label:<9}{}", printable(&value));
-    }
-    text
+    format!("{}\n{}", printable(&it.path), output::table(&lines, 2, 9))
 }
 
 fn listing(listed: &Listed) -> String {
@@ -138,7 +127,7 @@ fn held(held: &Held, size: u64) -> String {
     }
     format!(
         "{} ({} %): {}",
-        bytes(held.bytes),
+        binary(held.bytes),
         u128::from(held.bytes) * 100 / u128::from(size.max(1)),
         ranges(
             &held.first,
@@ -189,12 +178,12 @@ fn open(handle: &OpenHandle) -> Vec<(&'static str, String)> {
             "for {:.0} s, {who}: {} in {} reads, {} at once; {} from the service in {} ranges, {} \
              from disk",
             handle.age,
-            bytes(handle.asked_bytes),
+            binary(handle.asked_bytes),
             handle.reads,
             handle.hits,
-            bytes(handle.fetched_bytes),
+            binary(handle.fetched_bytes),
             handle.ranges,
-            bytes(handle.from_disk_bytes)
+            binary(handle.from_disk_bytes)
         ),
     )];
     if handle.waited > 0.0 {
@@ -274,10 +263,6 @@ fn times(times: &Times) -> String {
         .map(|(what, seconds)| format!("{seconds:.3} s {what}"))
         .collect();
     each.join(", ")
-}
-
-fn bytes(amount: u64) -> String {
-    ByteSize(amount).display().iec().to_string()
 }
 
 #[cfg(test)]

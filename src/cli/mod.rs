@@ -5,6 +5,7 @@
 //! print; this module prints nothing but for them.
 pub mod account;
 pub mod cache;
+pub mod decide;
 pub mod exit;
 pub mod explain;
 mod files;
@@ -12,11 +13,13 @@ pub mod helper;
 pub mod login;
 pub mod mount;
 mod mounts;
+mod output;
 mod progress;
 pub mod reference;
 pub mod refresh;
 mod service;
 pub mod status;
+pub mod sync;
 pub mod umount;
 pub mod warm;
 
@@ -67,6 +70,12 @@ pub enum Command {
     Status(status::Args),
     /// Look at a folder of a mount again, now: changes made elsewhere appear
     Refresh(refresh::Args),
+    /// Wait until the account has everything that was written
+    Sync(sync::Args),
+    /// Try again what the account refused
+    Retry(decide::RetryArgs),
+    /// Give up changes that the account does not have
+    Discard(decide::DiscardArgs),
     /// Bring files into the disk cache before anybody reads them
     Warm(warm::Args),
     /// Show, throw away or check what the disk cache holds
@@ -116,6 +125,9 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, Failure> {
         Command::Umount(args) => umount::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Refresh(args) => refresh::run(&args),
+        Command::Sync(args) => sync::run(&args),
+        Command::Retry(args) => decide::retry(&args),
+        Command::Discard(args) => decide::discard(&args),
         Command::Warm(args) => warm::run(&args),
         Command::Cache(args) => cache::run(args),
         Command::Explain(args) => explain::run(&args),

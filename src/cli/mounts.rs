@@ -6,6 +6,7 @@ use crate::config::{Account, AccountName, AccountOptions, Surroundings};
 use crate::control::find::{self, Mounted};
 use crate::control::{Client, Pong, place};
 use crate::mount::mountinfo::{self, Entry};
+use anyhow::{Context, anyhow};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,49 @@ pub(super) fn all() -> io::Result<Vec<Entry>> {
         }
     }
     Ok(found)
+}
+
+/// The processes that serve mounts of ours, or of `account` alone; with them that of an account (the
+/// default one, unless it is named) whose mount is gone and which still uploads.
+pub(super) fn servers(account: Option<&AccountName>) -> anyhow::Result<Vec<(Client, Pong)>> {
+    let user = nix::unistd::geteuid();
+    let mut found: Vec<(Client, Pong)> = Vec::new();
+    for entry in all().context("cannot read the table of mounts")? {
+        let is_ours = user.is_root() || entry.owner == Some(user.as_raw());
+        let is_meant = account.is_none_or(|it| entry.account() == Some(it.as_str()));
+        if !is_ours || !is_meant {
+            continue;
+        }
+        let server = server_of(&entry).ok_or_else(|| {
+            anyhow!(
+                "the mount at {} does not answer; see: fichierfs status",
+                entry.mountpoint.display()
+            )
+        })?;
+        found.push(server);
+    }
+    if let Some((client, pong)) = draining(account)
+        && found.iter().all(|(_, known)| known.pid != pong.pid)
+    {
+        found.push((client, pong));
+    }
+    Ok(found)
+}
+
+/// A process of an account that has no mount and still uploads, if it answers.
+pub(super) fn draining(account: Option<&AccountName>) -> Option<(Client, Pong)> {
+    let options = AccountOptions {
+        account: account.cloned(),
+        ..AccountOptions::default()
+    };
+    let account = Account::resolve(options, &Surroundings::of_process().ok()?).ok()?;
+    let mut client = find::of_account(&account)?;
+    let pong = client.ping().ok()?;
+    let is_mounted = mountinfo::table()
+        .ok()?
+        .iter()
+        .any(|entry| entry.device == pong.device);
+    (!is_mounted).then_some((client, pong))
 }
 
 /// The mount of ours that `path` (canonical) lies in.

@@ -1,6 +1,5 @@
 //! How far long work is: a bar on a terminal, lines of JSON for programs, nothing elsewhere.
-use super::account::printable;
-use bytesize::ByteSize;
+use super::output::{binary, printable};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -61,6 +60,16 @@ impl Progress {
         }
     }
 
+    /// Shows how many files or folders of `what` are left, unless something was told a moment ago.
+    pub(super) fn count(&mut self, what: &str, left: u64) {
+        if self.last.is_some_and(|last| last.elapsed() < REDRAW) || self.json || !self.is_terminal {
+            return;
+        }
+        self.last = Some(Instant::now());
+        self.shown = true;
+        let _ = write!(io::stderr(), "\r{}: {left} left\x1b[K", printable(what));
+    }
+
     /// Tells an event to a program.
     pub(super) fn event(&self, event: &impl serde::Serialize) {
         if self.json {
@@ -97,7 +106,7 @@ fn bar(what: &str, done: u64, total: u64) -> String {
         "=".repeat(filled),
         " ".repeat(BAR - filled),
         part(100),
-        ByteSize(total).display().iec()
+        binary(total)
     )
 }
 

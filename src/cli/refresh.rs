@@ -4,6 +4,7 @@
 //! The service allows one listing of a folder in 30 s; what comes too soon waits, and says so.
 use super::exit::{self, Failure};
 use super::mounts;
+use super::output::{printable, say};
 use crate::control::client::AskError;
 use crate::control::{Answer, Changed, Client, Refreshed, Request};
 use anyhow::{Context, anyhow, bail};
@@ -46,7 +47,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut failed = 0_u32;
     while let Some(path) = waiting.pop() {
         match one(&mut client, &path) {
-            Ok(refreshed) => tell(&path, &refreshed)?,
+            Ok(refreshed) => {
+                tell(&path, &refreshed)?;
+            }
             // One folder that fails, e.g. because it went meanwhile, must not hide the others.
             Err(err) if args.recursive => {
                 log::warn!("{}", exit::sentence(&err));
@@ -121,14 +124,9 @@ fn below(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-fn tell(path: &Path, refreshed: &Refreshed) -> io::Result<()> {
+fn tell(path: &Path, refreshed: &Refreshed) -> Result<ExitCode, Failure> {
     let line = format!("{}: {}", path.display(), words(refreshed));
-    let shown = super::account::printable(&line);
-    match writeln!(io::stdout(), "{shown}") {
-        // A reader that has seen enough (`| head`) is no failure.
-        Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        told => told,
-    }
+    say(&format!("{}\n", printable(&line)))
 }
 
 /// What came of it, in words.

@@ -2,24 +2,24 @@
 //!
 //! Promises: no call to the service is made and no mount is touched, so that it answers also while
 //! everything else waits.
-use super::account::printable;
+mod writing;
+
 use super::exit::Failure;
 use super::mounts;
+use super::output::{self, binary, decimal, printable, say};
 use crate::config::AccountName;
 use crate::control::client::AskError;
 use crate::control::status::{
     CallFigures, DiskFigures, Document, Found, GateFigures, LargeFigures, ReadFigures, TreeFigures,
 };
-use crate::control::{AccountAnswer, Answer, Pong, Request};
+use crate::control::{AccountAnswer, Answer, Client, Pong, Request, Status};
 use crate::mount::mountinfo::{self, Entry};
 use crate::mount::stale::{self, Life};
 use crate::util::clock::Clock;
 use anyhow::{Context, anyhow};
-use bytesize::ByteSize;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub struct Args {
 
 /// Shows the status.
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let mounts: Vec<Found> = chosen(args)?.iter().map(look).collect();
+    let mounts = found(args)?;
     let all_answer = mounts.iter().all(|mount| mount.answers);
     let text = if args.json {
         Document { mounts }.to_json()
@@ -65,12 +65,34 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         let shown: Vec<String> = mounts.iter().map(|found| page(found, &zone, now)).collect();
         shown.join("\n")
     };
-    match io::stdout().write_all(text.as_bytes()) {
-        // A reader that has seen enough (`| head`) is no failure.
-        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err.into()),
-        _ if all_answer => Ok(ExitCode::SUCCESS),
-        _ => Err(Failure::explained(super::exit::FAILURE)),
+    say(&text)?;
+    if all_answer {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Err(Failure::explained(super::exit::FAILURE))
     }
+}
+
+/// What is to be shown: the mounts asked for, and a process that still uploads for one that is gone.
+fn found(args: &Args) -> anyhow::Result<Vec<Found>> {
+    let draining = match args.mountpoint {
+        Some(_) => None,
+        None => mounts::draining(args.account.as_ref()),
+    };
+    let mut found: Vec<Found> = match chosen(args) {
+        Ok(entries) => entries.iter().map(look).collect(),
+        // Its mount is gone; the account is not.
+        Err(_) if draining.is_some() => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    if let Some((mut client, pong)) = draining {
+        found.push(Found {
+            mountpoint: pong.mountpoint,
+            account: pong.account,
+            ..answered(ask(&mut client))
+        });
+    }
+    Ok(found)
 }
 
 /// The mounts asked for.
@@ -99,22 +121,33 @@ fn chosen(args: &Args) -> anyhow::Result<Vec<Entry>> {
 /// Asks one mount.
 fn look(entry: &Entry) -> Found {
     let asked = match mounts::server_of(entry) {
-        Some((mut client, _)) => client
-            .ask(&Request::Status, LIMIT)
-            .and_then(|answer| match answer {
-                Answer::Status(status) => Ok(*status),
-                _ => Err(AskError::Malformed),
-            })
-            .map_err(|err| err.to_string()),
+        Some((mut client, _)) => ask(&mut client),
         None => Err(silence(entry)),
     };
+    Found {
+        mountpoint: entry.mountpoint.to_string_lossy().into_owned(),
+        account: entry.account().unwrap_or_default().to_owned(),
+        ..answered(asked)
+    }
+}
+
+fn ask(client: &mut Client) -> Result<Status, String> {
+    match client.ask(&Request::Status, LIMIT) {
+        Ok(Answer::Status(status)) => Ok(*status),
+        Ok(_) => Err(AskError::Malformed.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What somebody answered, or why nobody did, of a mount yet to be named.
+fn answered(asked: Result<Status, String>) -> Found {
     let (status, problem) = match asked {
         Ok(status) => (Some(status), None),
         Err(problem) => (None, Some(problem)),
     };
     Found {
-        mountpoint: entry.mountpoint.to_string_lossy().into_owned(),
-        account: entry.account().unwrap_or_default().to_owned(),
+        mountpoint: String::new(),
+        account: String::new(),
         answers: status.is_some(),
         problem,
         status,
@@ -163,11 +196,9 @@ fn page(found: &Found, zone: &TimeZone, now: Timestamp) -> String {
         if let Some(disk) = &status.reading.disk {
             lines.push(("Disk cache", disk_line(disk)));
         }
+        lines.extend(writing::lines(&status.writing));
     }
-    for (label, value) in lines {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {label:<11}{}", printable(&value));
-    }
+    text.push_str(&output::table(&lines, 2, 11));
     text
 }
 
@@ -347,16 +378,6 @@ fn disk_line(disk: &DiskFigures) -> String {
         binary(disk.budget_bytes),
         disk.files
     )
-}
-
-/// Amounts of the account, as the service words them.
-fn decimal(bytes: u64) -> String {
-    ByteSize(bytes).display().si().to_string()
-}
-
-/// Amounts of this machine.
-fn binary(bytes: u64) -> String {
-    ByteSize(bytes).display().iec().to_string()
 }
 
 /// A span in its two largest units.

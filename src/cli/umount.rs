@@ -1,27 +1,29 @@
-//! `fichierfs umount`: takes a mount of ours away and waits until its process has ended.
+//! `fichierfs umount`: takes a mount of ours away and waits until its process has ended, which has told the
+//! account everything by then.
 use super::exit::Failure;
 use super::mounts;
-use crate::control::Client;
+use super::progress::Progress;
+use super::sync;
+use crate::control::client::{self, AskError};
+use crate::control::{Answer, Client, Left, Request};
 use crate::mount::kernel::{self, MountError, Way};
 use crate::mount::mountinfo::{self, Entry};
 use crate::mount::users;
 use anyhow::{Context, anyhow, bail};
-use nix::poll::{PollFd, PollFlags};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long the process may take to end: what is still to be sent to the account goes first.
-const END_LIMIT: Duration = Duration::from_secs(10 * 60);
-
-/// How long a process that has nothing left to do may take to go, in milliseconds: its last tasks are
-/// given a second.
-const LAST_MOMENT: u16 = 1_500;
+/// How long the process may take to end when there is nothing left to upload, or that is to be left.
+const END_LIMIT: Duration = Duration::from_secs(30);
 
 /// Arguments of `umount`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The mount is gone at once; what was written and is not in the account yet is uploaded \
+    then, with progress. Ending the command (Ctrl-C) ends the waiting only: the process goes on without \
+    a mount, and the next mount of the account takes over what is left. Nothing is lost either way."
+)]
 pub struct Args {
     /// Where the account is mounted
     pub mountpoint: PathBuf,
@@ -29,6 +31,10 @@ pub struct Args {
     /// Take the mount away even while programs use it, and do not wait for its process
     #[arg(short = 'z', long)]
     pub lazy: bool,
+
+    /// Leave what is not uploaded yet to the next mount of the account
+    #[arg(long, conflicts_with = "lazy")]
+    pub no_wait: bool,
 }
 
 /// Unmounts.
@@ -41,15 +47,15 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     // Asked before: without its mount it is found no more.
-    let server = mounts::server_of(&entry).map(|(client, pong)| Server {
-        process: Pid::from_raw(client.pid())
-            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()),
-        pid: pong.pid,
-        client,
-    });
+    let server = mounts::server_of(&entry);
     kernel::unmount(&mountpoint, Way::Whole).map_err(|err| explain(err, &args.mountpoint))?;
-    if let Some(server) = server {
-        server.wait_for_end()?;
+    if let Some((mut client, pong)) = server {
+        if args.no_wait {
+            client.give_way()?;
+        } else {
+            uploaded(&mut client, &mountpoint.to_string_lossy())?;
+        }
+        wait_for_end(client, pong.pid)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -67,35 +73,49 @@ fn ours(mountpoint: &Path) -> anyhow::Result<Entry> {
     }
 }
 
-/// The process that serves a mount.
-struct Server {
-    client: Client,
-    pid: u32,
-    /// The process itself, where this kernel and container show it.
-    process: Option<OwnedFd>,
-}
-
-impl Server {
-    /// Waits until nothing is left to send, then for the process, which gives the account free.
-    fn wait_for_end(self) -> anyhow::Result<()> {
-        // The process may have ended already: then there is nobody to ask, and nothing to wait for.
-        let Ok(end) = self.client.watch_end() else {
-            return Ok(());
-        };
-        if !end.wait(END_LIMIT)? {
-            bail!(
-                "unmounted, but its process {} still has changes to send to the account; leave it \
-                 to finish",
-                self.pid
+/// Shows how far the uploads are until the account has everything that it takes.
+fn uploaded(client: &mut Client, mountpoint: &str) -> anyhow::Result<()> {
+    let mut progress = Progress::new(false);
+    let mut left = Left::default();
+    let synced = client.ask_long(&Request::Sync { inode: None }, |told| {
+        if let Answer::Left(now) = told {
+            left = now;
+            sync::show(&mut progress, mountpoint, now);
+        }
+    });
+    progress.wipe();
+    match synced {
+        Ok(Answer::Synced(synced)) if synced.failed > 0 => {
+            log::warn!(
+                "{} files or folders were not taken by the account; they are kept, and the next mount says \
+                 why (fichierfs status)",
+                synced.failed
             );
         }
-        if let Some(process) = self.process {
-            let mut polled = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-            // It said that it is done: whether this takes long or fails, nothing is lost.
-            let _ = nix::poll::poll(&mut polled, LAST_MOMENT);
+        Ok(_) => {}
+        // It has ended: there was nothing to do, it was told to, or its time was up.
+        Err(AskError::Connection(error)) if client::is_end(&error) => {
+            if left.waiting > 0 {
+                log::warn!("{} are left to the next mount", sync::rest(left));
+            }
         }
-        Ok(())
+        // A read-only mount, or one of another version.
+        Err(AskError::Refused(why)) => log::info!("{why}"),
+        Err(error) => return Err(error.into()),
     }
+    Ok(())
+}
+
+/// Waits for the process, which gives the account free.
+fn wait_for_end(client: Client, pid: u32) -> anyhow::Result<()> {
+    // The process may have ended already: then there is nobody to ask, and nothing to wait for.
+    let Ok(end) = client.watch_end() else {
+        return Ok(());
+    };
+    if !end.wait(END_LIMIT)? {
+        bail!("unmounted, but its process {pid} has not ended yet; its log says why");
+    }
+    Ok(())
 }
 
 /// What keeps the mount busy, and what to do about it.

@@ -3,12 +3,11 @@
 //! The mount fetches, behind everybody who reads; ending the command ends it.
 use super::exit::Failure;
 use super::files::{self, Stop};
+use super::output::{binary, say};
 use super::progress::Progress;
 use crate::control::client::AskError;
 use crate::control::{Answer, Request};
 use anyhow::anyhow;
-use bytesize::ByteSize;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -72,7 +71,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
             return Err(Stop::All(anyhow!(
                 "the disk cache holds {} and is full of what was fetched now; {} and what follows \
                  are left out (enlarge --cache-size, or use --edges)",
-                ByteSize(budget).display().iec(),
+                binary(budget),
                 file.path.display()
             )));
         }
@@ -120,15 +119,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     if !args.json {
         let text = format!(
             "{} of {} on disk, {} of it fetched now\n",
-            ByteSize(bytes).display().iec(),
+            binary(bytes),
             files::count(outcome.files),
-            ByteSize(fetched).display().iec()
+            binary(fetched)
         );
-        match io::stdout().write_all(text.as_bytes()) {
-            // A reader that has seen enough (`| head`) is no failure.
-            Err(err) if err.kind() != io::ErrorKind::BrokenPipe => return Err(err.into()),
-            _ => {}
-        }
+        say(&text)?;
     }
     if outcome.failed > 0 {
         return Err(anyhow!("{} failed, see above", outcome.failed).into());

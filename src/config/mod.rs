@@ -21,7 +21,7 @@ pub use key::FoundKey;
 pub use mount_opts::Terms;
 pub use options::{AccountOptions, MountOptions};
 pub use places::Places;
-pub use values::{AccountName, AccountPath, Bandwidth, ProxyUrl, Umask};
+pub use values::{AccountName, AccountPath, Bandwidth, ProxyUrl, Umask, Upload};
 
 use crate::api::scheduler::Rates;
 use crate::api::{ApiUrl, Settings};
@@ -208,6 +208,16 @@ pub struct Mount {
     pub bwlimit: Bandwidth,
     /// Connections one file is read over at most.
     pub streams_per_file: usize,
+    /// Bytes that wait for their upload at most; `None` = a share of the disk.
+    pub staging_size: Option<u64>,
+    /// How long a closed file is left alone before it is uploaded.
+    pub settle: Duration,
+    /// How long one that is held open is, after it was flushed.
+    pub settle_open: Duration,
+    /// When closing a written file returns.
+    pub upload: Upload,
+    /// How long the end may wait for uploads; `None` = until all are done.
+    pub drain: Option<Duration>,
     /// Whether downloads may spend CDN credits.
     pub cdn: bool,
 }
@@ -248,6 +258,10 @@ impl Mount {
             options::LEAST_READ_TIMEOUT,
             "5s",
         )?;
+        let staging_size = options
+            .staging_size
+            .map(|size| at_least("staging-size", size, options::LEAST_STAGING, "1MiB"))
+            .transpose()?;
         let key = account.find_key()?;
         Ok(Self {
             key,
@@ -277,9 +291,19 @@ impl Mount {
             streams_per_file: options
                 .streams_per_file
                 .unwrap_or(options::DEFAULT_STREAMS_PER_FILE),
+            staging_size,
+            settle: options.settle.unwrap_or(options::DEFAULT_SETTLE),
+            settle_open: options.settle_open.unwrap_or(options::DEFAULT_SETTLE_OPEN),
+            upload: options.upload.unwrap_or_default(),
+            drain: options.drain,
             cdn: options.cdn.unwrap_or(false),
             account,
         })
+    }
+
+    /// Folder of what waits for its upload.
+    pub fn staging_dir(&self) -> PathBuf {
+        self.account.own_state_dir().join("staging")
     }
 
     /// Folder of this account alone within the cache folder.
@@ -290,6 +314,7 @@ impl Mount {
     /// Makes the folders the mount keeps files in and proves that they can be written.
     pub fn make_folders(&self) -> Result<(), ConfigError> {
         self.account.make_folders()?;
+        usable("staging", &self.staging_dir(), "--state-dir")?;
         if self.cache_size > 0 {
             usable("cache", &self.own_cache_dir(), "--cache-dir")?;
         }

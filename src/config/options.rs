@@ -3,7 +3,7 @@
 //! The same declaration reads all four sources - the config file, the environment, `-o` and the
 //! command line (see [`super::layers`]) - and the reference in `docs/configuration.md` is printed
 //! from it, so that no source can know an option the others do not.
-use super::values::{self, AccountName, AccountPath, Bandwidth, ProxyUrl, Umask};
+use super::values::{self, AccountName, AccountPath, Bandwidth, ProxyUrl, Umask, Upload};
 use crate::api::ApiUrl;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,6 +32,17 @@ pub const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Connections one file is read over at most: four times what one gives, and others still get theirs.
 pub const DEFAULT_STREAMS_PER_FILE: usize = 4;
+
+/// How long a file is left alone after it was closed before it is uploaded: a program that saves twice
+/// costs one upload.
+pub const DEFAULT_SETTLE: Duration = Duration::from_secs(5);
+
+/// How long one that a program holds open is left alone after it was flushed: a log or a database is
+/// flushed again and again, and each time would be an upload of all of it.
+pub const DEFAULT_SETTLE_OPEN: Duration = Duration::from_secs(5 * 60);
+
+/// Least bytes of staging: one piece of a write.
+pub const LEAST_STAGING: u64 = 1 << 20;
 
 /// Least time for a read: a link, a connection and some bytes on an ordinary day.
 pub const LEAST_READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -149,6 +160,29 @@ pub struct MountOptions {
     /// faster [default: 4]
     #[arg(long, value_name = "NUMBER", value_parser = values::streams, help_heading = "Service")]
     pub streams_per_file: Option<usize>,
+
+    /// Bytes that wait for their upload at most; beyond, programs that write hear that the disk is full
+    /// [default: half of what is free on the disk of the state folder when it is mounted]
+    #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Writing")]
+    pub staging_size: Option<u64>,
+
+    /// How long a file is left alone after it was closed before it is uploaded [default: 5s]
+    #[arg(long, value_name = "SPAN", value_parser = values::span, help_heading = "Writing")]
+    pub settle: Option<Duration>,
+
+    /// The same for a file that a program holds open and has flushed [default: 5m]
+    #[arg(long, value_name = "SPAN", value_parser = values::span, help_heading = "Writing")]
+    pub settle_open: Option<Duration>,
+
+    /// When closing a written file returns: `background`, as soon as it survives a crash, or `wait`, when
+    /// the account has it [default: background]
+    #[arg(long, value_name = "WHEN", help_heading = "Writing")]
+    pub upload: Option<Upload>,
+
+    /// How long the end of the mount may wait for what the account does not have yet; what is left is
+    /// uploaded by the next mount. 0s waits for nothing [default: until all is there]
+    #[arg(long, value_name = "SPAN", value_parser = values::span, help_heading = "Writing")]
+    pub drain: Option<Duration>,
 
     /// Let downloads spend the account's CDN credits, e.g. where the service lets data centres
     /// download by no other way

@@ -105,6 +105,10 @@ fn defaults_are_those_the_help_promises() {
     assert_eq!(mount.dir_cache_time, Duration::from_secs(300));
     assert_eq!(mount.read_timeout, Duration::from_secs(60));
     assert_eq!(mount.streams_per_file, 4);
+    assert_eq!(mount.staging_size, None);
+    assert_eq!(mount.settle, Duration::from_secs(5));
+    assert_eq!(mount.settle_open, Duration::from_secs(300));
+    assert_eq!((mount.upload, mount.drain), (Upload::Background, None));
     assert_eq!(mount.umask, Umask(0o022));
     assert_eq!(mount.root.as_str(), "/");
     assert!(!mount.read_only && !mount.allow_other && !mount.cdn && mount.crawl);
@@ -130,6 +134,7 @@ fn refusals_name_what_is_wrong() {
         (("memory", "1MiB"), "16MiB"),
         (("dir-cache-time", "1s"), "30s"),
         (("read-timeout", "1s"), "5s"),
+        (("staging-size", "1kB"), "1MiB"),
         (("ca-cert", "/nonexistent/ca.pem"), "/nonexistent/ca.pem"),
         (("ca-cert", "/dev/null"), "PEM"),
         (("api-key-file", "/nonexistent/key"), "/nonexistent/key"),
@@ -155,7 +160,11 @@ fn folders_are_private_and_a_useless_one_is_told_before_anything_starts() {
     let world = world("", &[]);
     let good = mount(&world, MountOptions::default(), &[]).unwrap();
     good.make_folders().unwrap();
-    for folder in [good.account.own_state_dir(), good.own_cache_dir()] {
+    for folder in [
+        good.account.own_state_dir(),
+        good.own_cache_dir(),
+        good.staging_dir(),
+    ] {
         let mode = fs::metadata(folder).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
     }
@@ -165,4 +174,24 @@ fn folders_are_private_and_a_useless_one_is_told_before_anything_starts() {
     let bad = mount(&world, bad, &[]).unwrap();
     let err = bad.make_folders().unwrap_err().to_string();
     assert!(err.contains("--cache-dir"), "{err}");
+    fs::remove_dir(good.staging_dir()).unwrap();
+    fs::write(good.staging_dir(), "").unwrap();
+    let err = good.make_folders().unwrap_err().to_string();
+    assert!(
+        err.contains("staging") && err.contains("--state-dir"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_list_sets_what_concerns_writing() {
+    let list = "settle=0s,settle_open=1m,upload=wait,drain=90s,staging_size=2GiB";
+    let mount = mount(&world("", &[]), MountOptions::default(), &[list]).unwrap();
+    assert_eq!(mount.settle, Duration::ZERO);
+    assert_eq!(mount.settle_open, Duration::from_secs(60));
+    assert_eq!(mount.drain, Some(Duration::from_secs(90)));
+    assert_eq!(
+        (mount.upload, mount.staging_size),
+        (Upload::Wait, Some(2 << 30))
+    );
 }

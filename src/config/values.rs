@@ -175,6 +175,28 @@ impl FromStr for Bandwidth {
     }
 }
 
+/// When closing a written file returns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Upload {
+    /// As soon as it survives a crash.
+    #[default]
+    Background,
+    /// When the account has it.
+    Wait,
+}
+
+impl FromStr for Upload {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "background" => Ok(Self::Background),
+            "wait" => Ok(Self::Wait),
+            _ => Err("an upload is `background` or `wait`".into()),
+        }
+    }
+}
+
 /// Parses a switch.
 pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
@@ -302,6 +324,14 @@ mod tests {
         for bad in ["", "fast", "1MB:", ":1MB", "1:2:3", "1000", "-1MB"] {
             assert!(bad.parse::<Bandwidth>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_upload_is_waited_for_or_not() {
+        assert_eq!("wait".parse(), Ok(Upload::Wait));
+        assert_eq!("background".parse(), Ok(Upload::default()));
+        let err = "later".parse::<Upload>().unwrap_err();
+        assert!(err.contains("`wait`"), "{err}");
     }
 
     #[test]

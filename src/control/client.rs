@@ -1,9 +1,12 @@
 //! A command's end of the socket. Blocking: a command has nothing else to do meanwhile.
 use super::place::ShortPath;
 use super::{Answer, LONGEST_ANSWER, Pong, Request};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,11 +17,21 @@ const PING_LIMIT: Duration = Duration::from_secs(5);
 /// How long a mount may be silent while it does long work; it tells of it every few seconds.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// How long a process that has nothing left to do may take to go, in milliseconds: its last tasks are
+/// given a second.
+const LAST_MOMENT: u16 = 1_500;
+
+/// How long a process may take to notice that its mount is gone, and how often it is asked meanwhile.
+const NOTICE: Duration = Duration::from_secs(3);
+const NOTICE_STEP: Duration = Duration::from_millis(50);
+
 /// A connection to a running mount.
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
     pid: i32,
+    /// The process itself, where this kernel and container show it.
+    process: Option<OwnedFd>,
 }
 
 /// Why a mount could not be asked.
@@ -44,6 +57,8 @@ impl Client {
         users.contains(&peer.uid()).then(|| Self {
             stream: BufReader::new(stream),
             pid: peer.pid(),
+            process: Pid::from_raw(peer.pid())
+                .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()),
         })
     }
 
@@ -99,11 +114,30 @@ impl Client {
         Ok(answer)
     }
 
+    /// Asks a process whose mount is gone to leave what the account does not have to the next mount, and to
+    /// end. It may need a moment to notice that its mount is gone.
+    pub fn give_way(&mut self) -> Result<(), AskError> {
+        let start = Instant::now();
+        loop {
+            match self.ask(&Request::GiveWay, PING_LIMIT) {
+                Ok(Answer::GivesWay) => return Ok(()),
+                Ok(_) => return Err(AskError::Malformed),
+                // It has ended already.
+                Err(AskError::Connection(error)) if is_end(&error) => return Ok(()),
+                Err(AskError::Refused(_)) if start.elapsed() < NOTICE => {
+                    std::thread::sleep(NOTICE_STEP);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Asks to be told when the mount's process has ended; the rest is [`End::wait`].
     pub fn watch_end(mut self) -> Result<End, AskError> {
         self.send(&Request::Wait)?;
         Ok(End {
             stream: self.stream,
+            process: self.process,
         })
     }
 
@@ -121,11 +155,22 @@ impl Client {
 #[derive(Debug)]
 pub struct End {
     stream: BufReader<UnixStream>,
+    process: Option<OwnedFd>,
 }
 
 impl End {
-    /// Waits at most `limit`; whether the process has ended.
+    /// Waits at most `limit`; whether the process has ended, and given free what only one may have.
     pub fn wait(mut self, limit: Duration) -> Result<bool, AskError> {
+        let has_ended = self.closes(limit)?;
+        if let Some(process) = self.process.filter(|_| has_ended) {
+            let mut polled = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+            // It said that it is done: whether this takes long or fails, nothing is lost.
+            let _ = nix::poll::poll(&mut polled, LAST_MOMENT);
+        }
+        Ok(has_ended)
+    }
+
+    fn closes(&mut self, limit: Duration) -> Result<bool, AskError> {
         let start = Instant::now();
         let mut said = Vec::new();
         loop {
@@ -153,6 +198,14 @@ impl End {
             }
         }
     }
+}
+
+/// Whether a connection failed because the process at its other end has ended.
+pub fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }
 
 fn refusal(said: &[u8]) -> AskError {

@@ -11,12 +11,14 @@ pub mod find;
 pub mod place;
 pub mod server;
 pub mod status;
+pub mod unsent;
 
 pub use cache::{CheckedFile, ClearedCache, Comparison, WarmedFile};
 pub use client::Client;
 pub use explain::Explained;
 pub use server::{Answers, Server, Teller};
 pub use status::Status;
+pub use unsent::{Left, Synced, Unsent};
 
 use crate::api::UserInfo;
 use serde::{Deserialize, Serialize};
@@ -62,6 +64,28 @@ pub enum Request {
         /// Of this file only; else of all.
         inode: Option<u64>,
     },
+    /// Wait until the account has everything that was closed here. Long.
+    Sync {
+        /// Of this file or of what is below this folder; else of all.
+        inode: Option<u64>,
+    },
+    /// What was changed here and the account was not told of?
+    Unsent {
+        /// Of this file or of what is below this folder; else all that was given up.
+        inode: Option<u64>,
+    },
+    /// Try again what was given up.
+    Retry {
+        /// Of this file or of what is below this folder; else all.
+        inode: Option<u64>,
+    },
+    /// Forget changes: show again what the account has.
+    Discard {
+        /// Of this file or of what is below this folder; else all that was given up.
+        inode: Option<u64>,
+    },
+    /// Leave what is to be told to the next mount, and end. Refused as long as the mount is there.
+    GiveWay,
     /// No answer: the connection ends when the mount's process does. The server sees to this one
     /// itself.
     Wait,
@@ -101,6 +125,19 @@ pub enum Answer {
     Warmed(WarmedFile),
     /// To [`Request::CacheClear`].
     Cleared(ClearedCache),
+    /// Before the answer to [`Request::Sync`]: how far it is.
+    Left(Left),
+    /// To [`Request::Sync`].
+    Synced(Synced),
+    /// To [`Request::Unsent`].
+    Unsent(Unsent),
+    /// To [`Request::Retry`] and [`Request::Discard`].
+    Decided {
+        /// Of how many files and folders.
+        count: u64,
+    },
+    /// To [`Request::GiveWay`].
+    GivesWay,
     /// To a request that cannot be answered.
     Error {
         /// Why, in a sentence for people.
@@ -162,14 +199,20 @@ pub struct AccountAnswer {
 impl Request {
     /// Whether it may take long: then the mount tells how far it is, and ends it with the connection.
     pub fn is_long(&self) -> bool {
-        matches!(self, Self::Warm { .. } | Self::CacheVerify { .. })
+        matches!(
+            self,
+            Self::Warm { .. } | Self::CacheVerify { .. } | Self::Sync { .. }
+        )
     }
 }
 
 impl Answer {
     /// Whether more is to follow.
     pub fn is_interim(&self) -> bool {
-        matches!(self, Self::Progress { .. } | Self::Checked(_))
+        matches!(
+            self,
+            Self::Progress { .. } | Self::Checked(_) | Self::Left(_)
+        )
     }
 
     /// An error with this message.

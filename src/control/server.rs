@@ -64,7 +64,12 @@ impl Teller {
     /// Tells how far it is, unless the client is still busy with what it was told before. Whether there
     /// still is a client.
     pub fn progress(&self, done: u64, total: u64) -> bool {
-        let told = self.0.try_send(Answer::Progress { done, total });
+        self.offer(Answer::Progress { done, total })
+    }
+
+    /// The same in another form.
+    pub fn offer(&self, answer: Answer) -> bool {
+        let told = self.0.try_send(answer);
         !matches!(told, Err(mpsc::error::TrySendError::Closed(_)))
     }
 
@@ -279,7 +284,7 @@ impl<A: Answers> Client<A> {
                 }
                 Some(line) = told.recv() => {
                     write(writing, &line).await?;
-                    if matches!(line, Answer::Progress { .. }) {
+                    if matches!(line, Answer::Progress { .. } | Answer::Left(_)) {
                         last = line;
                     }
                 }

@@ -3,6 +3,7 @@
 //! Promises: names and meanings here stay as they are, whatever happens inside the parts; new figures
 //! are added, and one that a mount of another version does not tell is zero or absent. Units are in the
 //! names; times are seconds since 1970; counters begin with the mount's process.
+use super::unsent::WriteFigures;
 use super::{AccountAnswer, Pong};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ pub struct Status {
     pub calls: CallFigures,
     /// File contents.
     pub reading: ReadFigures,
+    /// What the account does not have yet.
+    pub writing: WriteFigures,
     /// What the service last said of the account; absent before it said anything.
     pub account: Option<AccountAnswer>,
     /// What is wrong with the account (a refused key, a subscription that ended), in a line for people;

@@ -2,7 +2,8 @@
 //!
 //! Promises: a status makes no call and waits for nobody; everything else ends within the socket's limit.
 use super::account::AccountHealth;
-use super::{cache, explain};
+use super::ending::Ending;
+use super::{cache, explain, outgoing};
 use crate::api::scheduler::{GateCause, GateSnapshot, SchedulerSnapshot};
 use crate::api::{Ask, Client, Priority, Requester};
 use crate::control::status::{
@@ -19,6 +20,7 @@ use crate::tree::{
 };
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
+use crate::write::volume::Volume;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,8 +36,11 @@ pub(super) struct Control {
     pub(super) client: Client,
     pub(super) tree: Tree,
     pub(super) reader: Reader,
+    pub(super) volume: Volume,
     pub(super) clock: Clock,
     pub(super) health: Arc<AccountHealth>,
+    pub(super) ending: Arc<Ending>,
+    pub(super) read_only: bool,
     pub(super) pong: Pong,
 }
 
@@ -52,6 +57,17 @@ impl Answers for Control {
                 cache::verify(self, inode, whirlpool, &teller).await
             }
             Request::CacheClear { inode } => cache::clear(self, inode),
+            Request::Sync { inode } => outgoing::sync(self, inode, &teller).await,
+            Request::Unsent { inode } => outgoing::unsent(self, inode),
+            Request::Retry { inode } => outgoing::retry(self, inode),
+            Request::Discard { inode } => outgoing::discard(self, inode).await,
+            Request::GiveWay => {
+                if self.ending.give_way() {
+                    Answer::GivesWay
+                } else {
+                    Answer::error("the account is mounted")
+                }
+            }
             Request::Wait => Answer::error("answered by the socket itself"),
         }
     }
@@ -77,6 +93,7 @@ impl Control {
             tree: tree_figures(&self.tree.snapshot()),
             calls: call_figures(scheduler.snapshot()),
             reading: read_figures(&self.reader.snapshot()),
+            writing: outgoing::figures(self),
             trouble: self.health.trouble(),
             account: scheduler.user_info().map(|(info, at)| AccountAnswer {
                 info,
@@ -132,7 +149,7 @@ fn counted(renewed: &Renewed) -> Refreshed {
     }
 }
 
-fn number(count: usize) -> u64 {
+pub(super) fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 

@@ -242,6 +242,14 @@ impl Ready {
         }
     }
 
+    /// Asks systemd for more time, from now on, to end in.
+    pub fn extend(&self, span: Duration) {
+        if matches!(self.0, Kind::Foreground) {
+            let micros = u32::try_from(span.as_micros()).unwrap_or(u32::MAX);
+            notify(&[NotifyState::ExtendTimeoutUsec(micros)]);
+        }
+    }
+
     /// The mount is about to end.
     pub fn stopping(&self) {
         if matches!(self.0, Kind::Foreground) {
@@ -428,6 +436,7 @@ mod tests {
         ready.status("looking around");
         ready.now().unwrap();
         ready.stopping();
+        ready.extend(Duration::from_secs(30));
     }
 
     #[test]
@@ -439,7 +448,12 @@ mod tests {
         let mut command = stand_in("foreground_child");
         let output = command.env("NOTIFY_SOCKET", &path).output().unwrap();
         assert!(output.status.success());
-        for expected in ["STATUS=looking around\n", "READY=1\n", "STOPPING=1\n"] {
+        for expected in [
+            "STATUS=looking around\n",
+            "READY=1\n",
+            "STOPPING=1\n",
+            "EXTEND_TIMEOUT_USEC=30000000\n",
+        ] {
             let mut message = [0; 256];
             let length = socket.recv(&mut message).unwrap();
             assert_eq!(std::str::from_utf8(&message[..length]).unwrap(), expected);

@@ -1,6 +1,7 @@
 //! Assembles the parts, runs the session, ends it cleanly.
 //!
-//! [`serve`](run) is the assembly. Around it: what must be right beforehand ([`check`]), the kernel's
+//! [`serve`](run) is the assembly, of parts made beforehand (`parts`) and with an `ending` of its own, which
+//! the next mount of the account may `take_over`. Around it: what must be right beforehand ([`check`]), the kernel's
 //! side of a mount ([`kernel`], [`mountinfo`], [`stale`]), a process in the background
 //! ([`background`]), [`signals`], its [`cache`] as commands see it, and who keeps a mount busy ([`users`]).
 mod account;
@@ -8,13 +9,17 @@ mod answers;
 pub mod background;
 pub mod cache;
 pub mod check;
+mod ending;
 mod explain;
 mod fusermount;
 pub mod kernel;
 pub mod mountinfo;
+mod outgoing;
+mod parts;
 mod serve;
 pub mod signals;
 pub mod stale;
+mod take_over;
 pub mod users;
 
 pub use serve::run;

@@ -9,6 +9,7 @@
 //!        ─▶ state    what is on its way, waits, or is to be written
 //!            ├▶ intent   what is wanted and what the account has         (pure)
 //!            ├▶ plan     what can be told now, in few calls              (pure)
+//!            ├▶ stuck    what waits for something that was given up      (pure)
 //!            └▶ record   an entry as bytes                               (pure)
 //! report   which uploaded file is which                                  (pure)
 //! ```
@@ -27,6 +28,7 @@ mod record;
 pub mod report;
 mod run;
 mod state;
+mod stuck;
 mod telling;
 mod upload;
 
@@ -48,9 +50,24 @@ use tokio::sync::{Notify, mpsc, watch};
 
 pub use telling::Telling;
 
-/// How long a file is left alone after it was written, when nothing else is asked for: a program that
-/// saves twice costs one upload.
-pub const SETTLE: Duration = Duration::from_secs(5);
+/// How long a file is left alone before it is uploaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settle {
+    /// After it was written and closed: a program that saves twice costs one upload.
+    pub closed: Duration,
+    /// After it was flushed by a program that goes on holding it open for writing: a log or a database is
+    /// flushed again and again, and each time would be an upload of all of it.
+    pub open: Duration,
+}
+
+impl Default for Settle {
+    fn default() -> Self {
+        Self {
+            closed: Duration::from_secs(5),
+            open: Duration::from_secs(300),
+        }
+    }
+}
 
 /// What the outbox asks of its surroundings. Nothing here may wait for the network, and nothing may call
 /// back.
@@ -102,6 +119,19 @@ pub struct OutboxSnapshot {
     pub sent: u64,
     /// Those of them that are given up until somebody says so, with the reason.
     pub failed: Vec<(Ino, Box<str>)>,
+    /// Files that are being uploaded.
+    pub transfers: Vec<FileTransfer>,
+}
+
+/// A file that is being uploaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileTransfer {
+    /// Which.
+    pub ino: Ino,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Bytes of it that were handed over. All of them: the service has not confirmed it yet.
+    pub sent: u64,
 }
 
 /// The outbox of one account; cheap to clone.
@@ -133,7 +163,7 @@ impl Outbox {
         client: Client,
         clock: Clock,
         store: Store,
-        settle: Duration,
+        settle: Settle,
         around: Arc<dyn Surroundings>,
         runtime: Handle,
     ) -> Result<Self, OutboxError> {
@@ -291,11 +321,28 @@ impl Outbox {
         }
     }
 
+    /// Told when something was done or changed; to look again.
+    pub fn steps(&self) -> watch::Receiver<u64> {
+        self.shared.steps.subscribe()
+    }
+
+    /// What is left to be told and can be: nobody has given it up, nor what it depends on.
+    pub fn tellable(&self) -> Vec<(Ino, Entry)> {
+        let state = lock(&self.shared.state);
+        let stuck = stuck::of(&state.intents);
+        let entries = state.intents.entries().iter();
+        entries
+            .filter(|(ino, entry)| entry.is_pending() && !stuck.contains(ino))
+            .map(|(ino, entry)| (*ino, entry.clone()))
+            .collect()
+    }
+
     /// Figures now.
     pub fn snapshot(&self) -> OutboxSnapshot {
         let state = lock(&self.shared.state);
         let mut snapshot = OutboxSnapshot {
             sent: state.sent_bytes(),
+            transfers: state.transfers(),
             ..OutboxSnapshot::default()
         };
         for (ino, entry) in state.intents.entries() {

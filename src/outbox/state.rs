@@ -1,9 +1,9 @@
 //! What the outbox holds in memory: the entries, what is on its way, what is waited for, and what is to
 //! be written down next. One lock around it, held for microseconds; nothing is awaited under it.
-use super::Surroundings;
 use super::intent::{Attempt, Done, Entry, Goal, Intents, Place, Thing, Version};
 use super::plan::{self, Batch, Terms};
 use super::record;
+use super::{FileTransfer, Settle, Surroundings, stuck};
 use crate::api::{FileId, FileUrl, FolderId, UploadProgress};
 use crate::tree::{Commit, Ino, Local, Pending};
 use crate::util::clock::Moment;
@@ -18,10 +18,6 @@ use tokio::sync::Notify;
 /// lasts seconds or minutes, and nobody waits for the answer.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
-
-/// How long a file that a program holds open for writing is left alone after it was flushed: a log or a
-/// database is flushed again and again, and each time would be an upload of all of it.
-const SETTLE_OPEN: Duration = Duration::from_secs(300);
 
 /// Changes that are not uploads wait so long for more of their kind: a program that removes or moves a
 /// thousand files does so one by one.
@@ -62,12 +58,14 @@ pub(super) struct State {
     open: BTreeSet<Ino>,
     /// Uploads under way, by one of the files.
     uploads: BTreeMap<Ino, Transfer>,
-    settle: Duration,
+    settle: Settle,
 }
 
 /// An upload under way.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Transfer {
+    /// The files with their bytes, in the order they are sent in.
+    pub(super) files: Arc<[(Ino, u64)]>,
     /// How much of it was handed over.
     pub(super) progress: UploadProgress,
     /// Told when nobody wants what it sends any more; only of a file that is alone in its upload.
@@ -75,7 +73,7 @@ pub(super) struct Transfer {
 }
 
 impl State {
-    pub(super) fn new(pending: Pending, settle: Duration) -> Self {
+    pub(super) fn new(pending: Pending, settle: Settle) -> Self {
         let read = |(key, record): &(u64, Vec<u8>)| {
             let entry = Ino::new(*key).zip(record::read(record));
             if entry.is_none() {
@@ -123,8 +121,8 @@ impl State {
     /// A change was made here at `now`.
     pub(super) fn settle(&mut self, ino: Ino, is_content: bool, now: Moment) {
         let wait = match is_content {
-            true if self.open.contains(&ino) => SETTLE_OPEN,
-            true => self.settle,
+            true if self.open.contains(&ino) => self.settle.open,
+            true => self.settle.closed,
             false => GATHER,
         };
         let at = now.after(wait);
@@ -145,7 +143,7 @@ impl State {
         } else if self.open.remove(&ino)
             && let Some(at) = self.not_before.get_mut(&ino)
         {
-            *at = (*at).min(now.after(self.settle));
+            *at = (*at).min(now.after(self.settle.closed));
         }
     }
 
@@ -171,9 +169,26 @@ impl State {
     }
 
     /// A transfer of files begins.
-    pub(super) fn transfer(&mut self, files: &[Ino], transfer: Transfer) {
-        let first = files.first();
-        self.uploads.extend(first.map(|ino| (*ino, transfer)));
+    pub(super) fn transfer(&mut self, transfer: Transfer) {
+        let first = transfer.files.first().map(|(ino, _)| *ino);
+        self.uploads.extend(first.map(|ino| (ino, transfer)));
+    }
+
+    /// The files of transfers under way, each with what was handed over of it.
+    pub(super) fn transfers(&self) -> Vec<FileTransfer> {
+        let each = self.uploads.values().flat_map(|transfer| {
+            let mut handed_over = transfer.progress.bytes();
+            transfer.files.iter().map(move |(ino, bytes)| {
+                let sent = handed_over.min(*bytes);
+                handed_over -= sent;
+                FileTransfer {
+                    ino: *ino,
+                    bytes: *bytes,
+                    sent,
+                }
+            })
+        });
+        each.collect()
     }
 
     /// Bytes of transfers under way that were handed over.
@@ -249,10 +264,12 @@ impl State {
         waiting.map(|(_, at)| *at).min()
     }
 
-    /// Whether something is left to be told that nobody has given up.
+    /// Whether something is left to be told that nobody has given up, nor what it depends on.
     pub(super) fn is_pending(&self) -> bool {
-        let mut entries = self.intents.entries().values();
-        !self.busy.is_empty() || entries.any(|entry| entry.is_pending() && entry.failed.is_none())
+        let stuck = stuck::of(&self.intents);
+        let mut entries = self.intents.entries().iter();
+        !self.busy.is_empty()
+            || entries.any(|(ino, entry)| entry.is_pending() && !stuck.contains(ino))
     }
 
     /// A batch is about to be told.

@@ -214,9 +214,14 @@ async fn transfer(
         // Nobody listens when the transfer failed.
         let _ = tell.send(hashes.collect::<Option<Vec<_>>>());
     });
-    let transfer = Transfer::default();
-    let inos: Vec<Ino> = files.iter().map(|file| file.ino).collect();
-    lock(&shared.state).transfer(&inos, transfer.clone());
+    let transfer = Transfer {
+        files: files
+            .iter()
+            .map(|file| (file.ino, file.version.size))
+            .collect(),
+        ..Transfer::default()
+    };
+    lock(&shared.state).transfer(transfer.clone());
     let ask = shared.ask(TRANSFER);
     let progress = &transfer.progress;
     let sent = shared.client.upload(&ask, node, folder, uploads, progress);

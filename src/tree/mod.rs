@@ -44,6 +44,7 @@ mod names;
 mod node;
 mod numbering;
 mod own;
+mod path;
 mod places;
 mod refresh;
 mod renew;

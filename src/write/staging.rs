@@ -33,6 +33,18 @@ struct Area {
     /// Bytes at most.
     limit: u64,
     used: AtomicU64,
+    lost: AtomicU64,
+}
+
+/// How much is staged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StagingUsage {
+    /// Bytes.
+    pub used: u64,
+    /// Bytes at most.
+    pub limit: u64,
+    /// Files that were set aside because nobody knows what they are of; not counted in the bytes.
+    pub lost: u64,
 }
 
 /// A staging file.
@@ -57,6 +69,7 @@ impl Staging {
             dir: dir.to_owned(),
             limit,
             used: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
         };
         Ok(Self {
             area: Arc::new(area),
@@ -66,6 +79,15 @@ impl Staging {
     /// Bytes in use.
     pub fn used(&self) -> u64 {
         self.area.used.load(Ordering::Relaxed)
+    }
+
+    /// How much is staged, and what was set aside, as far as [`Staging::sweep`] has seen.
+    pub fn usage(&self) -> StagingUsage {
+        StagingUsage {
+            used: self.used(),
+            limit: self.area.limit,
+            lost: self.area.lost.load(Ordering::Relaxed),
+        }
     }
 
     /// A new file; the number must never have been used.
@@ -106,12 +128,14 @@ impl Staging {
     /// nobody does, else kept under another name. Returns how many there were.
     pub fn sweep(&self, is_needed: impl Fn(u64) -> bool, is_sure: bool) -> io::Result<usize> {
         let mut swept = 0;
+        let mut lost_files = 0;
         for entry in fs::read_dir(&self.area.dir)? {
             let path = entry?.path();
             let stem = path
                 .file_stem()
                 .and_then(|stem| stem.to_str()?.parse().ok());
             let is_stage = path.extension().is_some_and(|ending| ending == ENDING);
+            lost_files += u64::from(path.extension().is_some_and(|ending| ending == LOST));
             if !is_stage || stem.is_some_and(&is_needed) {
                 continue;
             }
@@ -125,9 +149,11 @@ impl Staging {
                     lost.display()
                 );
                 fs::rename(&path, &lost)?;
+                lost_files += 1;
             }
             swept += 1;
         }
+        self.area.lost.store(lost_files, Ordering::Relaxed);
         Ok(swept)
     }
 
@@ -347,7 +373,9 @@ mod tests {
         assert_eq!(files(&dir), 1);
         assert_eq!(staging.sweep(|_| false, false).unwrap(), 1);
         assert!(dir.path().join("staging/1.lost").exists());
+        assert_eq!(staging.usage().lost, 1);
         assert_eq!(staging.sweep(|_| false, true).unwrap(), 0);
+        assert_eq!(staging.usage().lost, 1, "as long as it lies there");
     }
 
     proptest! {

@@ -1,8 +1,8 @@
 //! Pages for people, from figures at hand.
 use super::*;
 use crate::api::{Offer, UserInfo};
-use crate::control::Status;
 use crate::control::status::{CrawlFigures, WaitingFigures};
+use crate::control::unsent::WriteFigures;
 
 /// 2026-11-21 09:00:00 UTC.
 const NOW: u64 = 1_795_251_600;
@@ -95,6 +95,11 @@ fn status() -> Status {
             }),
             ..ReadFigures::default()
         },
+        writing: WriteFigures {
+            waiting: 2,
+            waiting_bytes: 1 << 20,
+            ..WriteFigures::default()
+        },
         account: Some(AccountAnswer {
             info: UserInfo {
                 email: "me@example.org".into(),
@@ -130,7 +135,8 @@ fn a_page_is_short_and_aligned() {
         \x20 Waiting    1 token, 8 crawl; 2 under way\n\
         \x20 Gate       shut until 10:00:28 (for 28s): the service said \"too many calls\"\n\
         \x20 Contents   5.0 GiB read, 1.0 GiB of it downloaded; 100.0 MiB of 128.0 MiB memory, 3 connections\n\
-        \x20 Disk cache 2.0 GiB of 10.0 GiB, 12 files\n"
+        \x20 Disk cache 2.0 GiB of 10.0 GiB, 12 files\n\
+        \x20 Writing    2 files and folders on their way to the account, 0 B of 1.0 MiB sent\n"
     );
 }
 

@@ -19,6 +19,7 @@
 //! has of a file and what the tree shows of it change under the outbox's lock only, so under that they agree.
 mod around;
 mod attributes;
+mod decide;
 mod error;
 mod files;
 mod names;
@@ -35,7 +36,7 @@ pub use state::State;
 use super::staging::Staging;
 use super::versions::Versions;
 use crate::api::Client;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Settle};
 use crate::read::Reader;
 use crate::tree::{Caller, Ino, Node, Store, Tree};
 use crate::util::clock::Clock;
@@ -112,7 +113,10 @@ impl Volume {
             client,
             clock,
             store.clone(),
-            settings.settle,
+            Settle {
+                closed: settings.settle,
+                open: settings.settle_open,
+            },
             Arc::clone(&around) as Arc<dyn crate::outbox::Surroundings>,
             runtime.clone(),
         )?;
@@ -144,11 +148,6 @@ impl Volume {
     /// What the account has to be told.
     pub fn outbox(&self) -> &Outbox {
         &self.inner.outbox
-    }
-
-    /// Bytes staged, and how many may be.
-    pub fn staged(&self) -> (u64, u64) {
-        (self.inner.staging.used(), self.inner.settings.staging_size)
     }
 
     /// Size and time of a file that was written to and not flushed since; at once.

@@ -6,7 +6,7 @@ use fake_1fichier::{Builder, Fake};
 use fichierfs::api::scheduler::Fingerprint;
 use fichierfs::api::{Client, FileUrl, FolderId};
 use fichierfs::outbox::intent::{Done, Entry, Place, Remote, Thing, Version};
-use fichierfs::outbox::{Outbox, SETTLE, Surroundings, Telling};
+use fichierfs::outbox::{Outbox, Settle, Surroundings, Telling};
 use fichierfs::secret::ApiKey;
 use fichierfs::tree::{Ino, Store};
 use fichierfs::util::clock::Clock;
@@ -415,5 +415,15 @@ fn try_open(
         known,
     });
     let client = client.clone();
-    Some(Outbox::open(client, clock, store, SETTLE, around, Handle::current()).unwrap())
+    Some(
+        Outbox::open(
+            client,
+            clock,
+            store,
+            Settle::default(),
+            around,
+            Handle::current(),
+        )
+        .unwrap(),
+    )
 }

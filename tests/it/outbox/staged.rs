@@ -6,7 +6,7 @@ use fake_1fichier::{Fake, content};
 use fichierfs::api::scheduler::Fingerprint;
 use fichierfs::api::{FileUrl, FolderId, Requester};
 use fichierfs::outbox::intent::{Done, Entry, Place, Remote, Thing, Version};
-use fichierfs::outbox::{Outbox, Surroundings};
+use fichierfs::outbox::{Outbox, Settle, Surroundings};
 use fichierfs::read::{ReadSettings, ReadTerms, Reader};
 use fichierfs::secret::ApiKey;
 use fichierfs::tree::{Ino, Store};
@@ -126,7 +126,11 @@ impl Life {
 
     fn outbox(&self, fake: &Fake) -> Outbox {
         let around = Arc::new(Ground(self.versions.clone()));
-        let (client, settle) = (client(fake, self.clock), Duration::ZERO);
+        let client = client(fake, self.clock);
+        let settle = Settle {
+            closed: Duration::ZERO,
+            ..Settle::default()
+        };
         let store = self.store.clone();
         Outbox::open(client, self.clock, store, settle, around, Handle::current()).unwrap()
     }

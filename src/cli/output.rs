@@ -1,0 +1,55 @@
+//! What commands write on standard output, and how they word it.
+use super::exit::Failure;
+use bytesize::ByteSize;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+/// Writes `text`. A reader that has seen enough (`| head`) is no failure.
+pub(super) fn say(text: &str) -> Result<ExitCode, Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(err).context("cannot write").into())
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Amounts of this machine, in units of 1024.
+pub(super) fn binary(bytes: u64) -> String {
+    ByteSize(bytes).display().iec().to_string()
+}
+
+/// Amounts of the account, in units of 1000, as the service words them.
+pub(super) fn decimal(bytes: u64) -> String {
+    ByteSize(bytes).display().si().to_string()
+}
+
+/// A text of others, such as a file's name: a terminal must not obey it.
+pub(super) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}
+
+/// Lines of a label and a value; `indent` blanks before, `width` characters for the label.
+pub(super) fn table<L: AsRef<str>>(lines: &[(L, String)], indent: usize, width: usize) -> String {
+    let mut text = String::new();
+    for (label, value) in lines {
+        let label = label.as_ref();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{:indent$}{label:<width$}{}", "", printable(value));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_aligned_and_harmless() {
+        let lines = [("A", "1".to_owned()), ("Bc", "x\u{1b}[2J\ny".to_owned())];
+        assert_eq!(table(&lines, 2, 4), "  A   1\n  Bc  x?[2J?y\n");
+    }
+}
