@@ -90,11 +90,11 @@ impl Tree {
     pub fn show_folder(&self, ino: Ino, id: Option<FolderId>, parent: Ino, name: &OsStr) {
         let known = self.own(ino).and_then(|node| node.folder().cloned());
         let known = known.unwrap_or_else(|| {
-            let now = self.now();
+            let known = id.and_then(|id| lock(&self.inner.folders).get(id)?.changed);
             Folder {
                 id: UNMADE,
-                created: Some(now),
-                changed: Some(now),
+                created: Some(self.now()),
+                changed: known,
                 password: false,
             }
         });
@@ -125,26 +125,6 @@ impl Tree {
     /// What was made here is gone, and the account never had it: no listing can show it.
     pub fn forget_own(&self, ino: Ino) {
         write(&self.inner.own).drop_removed(ino);
-    }
-
-    /// Entries of a folder were made, moved or removed here: its time of change is now.
-    pub fn touch(&self, folder: Ino) {
-        let now = Some(self.now());
-        if let Some(id) = self.folder_id(folder) {
-            let changed = {
-                let mut folders = lock(&self.inner.folders);
-                let state = folders.state(id);
-                state.changed = state.changed.max(now);
-                state.changed
-            };
-            self.inner.inodes.alter(folder, |node| node.change(changed));
-        }
-        if let Some(mut node) = self.own(folder).map(|node| Node::clone(&node)) {
-            node.change(now);
-            let node = Arc::new(node);
-            write(&self.inner.own).alter(&node);
-            self.inner.inodes.exchange(&node);
-        }
     }
 
     /// Something is shown, or not shown any more, without the kernel having asked for it: it must not believe

@@ -1,6 +1,7 @@
 //! What the outbox asks of the tree and of the files, and what it tells them.
 //!
 //! Everything here runs under the outbox's lock, or on its journal's thread.
+use super::attributes;
 use super::conflict::Doubt;
 use super::files::{Base, Files};
 use crate::api::{FileUrl, FolderId};
@@ -62,6 +63,7 @@ impl Around {
         });
         tell.remove(ino, node.is_folder(), || self.known(node), after);
         self.tree.unshow(ino, node.parent);
+        attributes::forget(&self.tree, tell, ino);
         if let Some(file) = self.files.get(ino) {
             file.lock().is_unlinked = true;
         }
@@ -76,6 +78,7 @@ impl Around {
     pub(super) fn place(&self, tell: &mut Telling<'_>, node: &Node, to: Place) {
         let ino = node.ino;
         tell.rename(ino, node.is_folder(), || self.known(node), to.clone());
+        attributes::keep_time(&self.tree, tell, node);
         let placed = Node {
             parent: to.folder,
             name: to.name,
@@ -203,6 +206,7 @@ impl Surroundings for Around {
         }
         match has {
             Some(Remote { thing, place, size }) => {
+                self.tree.recall_local(ino);
                 match thing {
                     Thing::File(url) => self.tree.show(Node {
                         ino,

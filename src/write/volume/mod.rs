@@ -7,6 +7,7 @@
 //!        ─▶ files     one content per inode, for all its handles
 //!        ─▶ seal      what was written becomes a version that the outbox knows
 //!        ─▶ conflict  what others changed as well
+//!        ─▶ attributes   what the account cannot hold      ─▶ state   how far the account is behind
 //!        ─▶ around    what the outbox asks of the tree and of the files
 //!        ─▶ replay    what an earlier life did not get told
 //! ```
@@ -18,6 +19,7 @@
 //! Lock order: a file's sealing, the outbox, a file, the tree. None is held across an await. What the outbox
 //! has of a file and what the tree shows of it change under the outbox's lock only, so under that they agree.
 mod around;
+mod attributes;
 mod conflict;
 mod decide;
 mod error;
@@ -26,10 +28,12 @@ mod names;
 mod open;
 mod replay;
 mod seal;
+mod state;
 
 pub use error::VolumeError;
 pub use names::Replace;
 pub use open::{Access, Allocate, OpenFile};
+pub use state::State;
 
 use super::staging::Staging;
 use super::versions::Versions;

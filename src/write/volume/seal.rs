@@ -1,9 +1,9 @@
 //! What was written becomes a version: sealed, on disk, and noted in the outbox.
 use super::files::{Base, FileState};
-use super::{Volume, VolumeError};
+use super::{Volume, VolumeError, attributes};
 use crate::outbox::Telling;
 use crate::outbox::intent::{Place, Version};
-use crate::tree::{Ino, Kind, Node, OwnFile};
+use crate::tree::{Ino, Kind, Node, OwnFile, Timestamp};
 use crate::util::sync::lock;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,13 +63,14 @@ impl Volume {
             if let Some(original) = sealed.content.unchanged() {
                 tell.copy_of(file.ino, original.url.clone());
             }
-            let modified = modified.map_or_else(|| inner.tree.now(), seconds);
+            let modified = modified.map_or_else(|| inner.tree.timestamp(), Timestamp::from);
+            attributes::touch(&inner.tree, tell, file.ino, modified);
             inner.tree.show(Node {
                 ino: file.ino,
                 kind: Kind::Own(OwnFile {
                     ino: file.ino,
                     size: version.size,
-                    modified,
+                    modified: modified.seconds(),
                 }),
                 parent: place.folder,
                 name: place.name,
@@ -187,9 +188,4 @@ impl Volume {
             Kind::Own(_) => Ok(Base::Lost),
         }
     }
-}
-
-/// A moment since 1970 in the tree's seconds.
-fn seconds(moment: Duration) -> i64 {
-    i64::try_from(moment.as_secs()).unwrap_or(i64::MAX)
 }
