@@ -1,13 +1,13 @@
 //! Answers that hand nodes to the kernel, with the count of what it holds. Made on the event loop
 //! or in a task, whichever has the listing.
-use super::attr::Ownership;
-use super::failure;
-use crate::tree::{GENERATION, Ino, Kind, Listing, Node, Tree, TreeError};
+use super::attr::{Ownership, blocks_of};
+use crate::tree::{GENERATION, Ino, Kind, Listing, Node, Tree};
+use crate::write::volume::Volume;
 use fuser::{
     FileAttr, FileType, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus, ReplyEntry,
 };
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The cookie of the entry "."; children's cookies are their inode numbers, which are larger.
 const COOKIE_SELF: u64 = 1;
@@ -19,34 +19,39 @@ const COOKIE_PARENT: u64 = 2;
 #[derive(Clone)]
 pub(super) struct Answers {
     pub(super) tree: Tree,
+    pub(super) volume: Volume,
     pub(super) ownership: Ownership,
 }
 
 impl Answers {
-    /// Answers a lookup; the kernel holds the node from then on.
-    pub(super) fn entry(
-        &self,
-        parent: Ino,
-        found: Result<Option<Arc<Node>>, TreeError>,
-        reply: ReplyEntry,
-    ) {
-        match found {
-            Ok(Some(node)) => {
-                // Counted before the answer goes out: the kernel may forget at once.
-                let node = self.tree.remember(&node);
-                let ttl = self.tree.entry_ttl(parent);
-                reply.entry(
-                    &ttl,
-                    &self.ownership.attributes(&node),
-                    Generation(GENERATION),
-                );
-            }
-            Ok(None) => {
-                let ttl = self.tree.absent_ttl(parent);
-                reply.entry(&ttl, &self.absent(), Generation(GENERATION));
-            }
-            Err(error) => reply.error(failure("lookup", parent.get(), &error)),
+    /// The attributes of a node as they are now: what was written to a file is in no node before it is
+    /// closed, and a file that was removed while it was open has no name left.
+    pub(super) fn attributes(&self, node: &Node) -> FileAttr {
+        let mut attributes = self.ownership.attributes(node);
+        if let Some(fresh) = self.volume.fresh(node.ino) {
+            let modified = UNIX_EPOCH.checked_add(fresh.modified).unwrap_or(UNIX_EPOCH);
+            attributes.size = fresh.size;
+            attributes.blocks = blocks_of(fresh.size);
+            attributes.mtime = modified;
+            attributes.ctime = modified;
         }
+        if self.tree.is_gone(node.ino) {
+            attributes.nlink = 0;
+        }
+        attributes
+    }
+
+    /// Answers with an entry of a folder, or with its absence; the kernel holds the node from then on.
+    pub(super) fn entry(&self, folder: Ino, node: Option<&Arc<Node>>, reply: ReplyEntry) {
+        let (ttl, attributes) = match node {
+            Some(node) => {
+                // Counted before the answer goes out: the kernel may forget at once.
+                let node = self.tree.remember(node);
+                (self.tree.entry_ttl(folder), self.attributes(&node))
+            }
+            None => (self.tree.absent_ttl(folder), self.absent()),
+        };
+        reply.entry(&ttl, &attributes, Generation(GENERATION));
     }
 
     /// An entry with inode 0 tells the kernel that the name does not exist and for how long it need
@@ -115,7 +120,7 @@ impl Answers {
         let ttl = self.tree.entry_ttl(listing.ino());
         let generation = Generation(GENERATION);
         for (at, name, node) in self.dots(listing) {
-            let attributes = self.ownership.attributes(&node);
+            let attributes = self.attributes(&node);
             let ino = attributes.ino;
             if cookie < at && reply.add(ino, at, name, &ttl, &attributes, generation) {
                 return reply.ok();
@@ -125,7 +130,7 @@ impl Answers {
             let at = node.ino.get();
             // Counted before the answer goes out, taken back for the one that did not fit.
             let node = self.tree.remember(node);
-            let attributes = self.ownership.attributes(&node);
+            let attributes = self.attributes(&node);
             if reply.add(
                 attributes.ino,
                 at,

@@ -44,8 +44,7 @@ impl Ownership {
         FileAttr {
             ino: INodeNo(node.ino.get()),
             size,
-            // Full blocks: `cp` takes a file that looks sparse apart, hole by hole.
-            blocks: size.div_ceil(BLOCK_UNIT),
+            blocks: blocks_of(size),
             atime: modified,
             mtime: modified,
             ctime: modified,
@@ -60,6 +59,12 @@ impl Ownership {
             flags: 0,
         }
     }
+}
+
+/// What `st_blocks` says of a file of `size` bytes. Full blocks: `cp` takes a file that looks sparse
+/// apart, hole by hole.
+pub(super) fn blocks_of(size: u64) -> u64 {
+    size.div_ceil(BLOCK_UNIT)
 }
 
 /// Seconds of Unix time as the type the reply wants; what is not known is 1970, as in an archive

@@ -4,18 +4,29 @@ use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
 use std::time::Duration;
 
-/// The kinds of operations that may have to ask the service.
+/// The kinds of operations that may have to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     /// Names and attributes of a folder that is not known yet.
     Names,
     /// Bytes of a file.
     Bytes,
+    /// What must be on disk here.
+    Disk,
+    /// What must be in the account.
+    Upload,
 }
 
 /// Names: one silence after a flood (30 s) and the calls before ours, but not two silences: a file
 /// manager that waits longer looks dead.
 const NAMES: Duration = Duration::from_secs(45);
+
+/// Changes on disk: a disk that takes longer is broken or hopelessly busy, and what is not written down by
+/// then is tried again all the same.
+const DISK: Duration = Duration::from_secs(60);
+
+/// An upload: the service ends a transfer after four hours (API reference 6).
+const UPLOAD: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// The limits in force.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +42,9 @@ impl Limits {
         let span = match class {
             Class::Names => NAMES,
             Class::Bytes => self.read,
+            // A disk goes by real time, whatever the clock.
+            Class::Disk => self.clock.meanwhile(DISK),
+            Class::Upload => UPLOAD,
         };
         Deadline::within(self.clock, span)
     }

@@ -2,9 +2,11 @@
 //! logged. No other module knows errno; every match is exhaustive, so that a new kind of failure
 //! cannot be forgotten here.
 use crate::api::{ApiError, ErrorKind};
+use crate::outbox::OutboxError;
 use crate::read::ReadError;
 use crate::tree::TreeError;
-use crate::write::WriteError;
+use crate::write::error::StageError;
+use crate::write::volume::VolumeError;
 use fuser::Errno;
 use log::Level;
 
@@ -90,11 +92,46 @@ impl ToErrno for TreeError {
     }
 }
 
-impl ToErrno for WriteError {
+impl ToErrno for StageError {
     fn verdict(&self) -> Verdict {
         match self {
+            Self::Full => verdict(Errno::ENOSPC, Level::Warn),
+            Self::TooLarge => verdict(Errno::EFBIG, Level::Warn),
+            Self::Disk(_) => verdict(Errno::EIO, Level::Error),
+            Self::Base(error) => error.verdict(),
+        }
+    }
+}
+
+impl ToErrno for OutboxError {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Journal(_) | Self::Store(_) => verdict(Errno::EIO, Level::Error),
+        }
+    }
+}
+
+impl ToErrno for VolumeError {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Tree(error) => error.verdict(),
+            Self::Stage(error) => error.verdict(),
+            Self::Read(error) => error.verdict(),
+            Self::Outbox(error) => error.verdict(),
+            Self::NotFound => verdict(Errno::ENOENT, Level::Debug),
+            Self::Exists => verdict(Errno::EEXIST, Level::Debug),
+            Self::NotEmpty => verdict(Errno::ENOTEMPTY, Level::Debug),
+            Self::IsFolder => verdict(Errno::EISDIR, Level::Debug),
+            Self::NotFolder => verdict(Errno::ENOTDIR, Level::Debug),
+            // A program says "invalid argument", which helps nobody: the log says which.
+            Self::Name(_) => verdict(Errno::EINVAL, Level::Info),
+            Self::NameTooLong => verdict(Errno::ENAMETOOLONG, Level::Info),
             Self::ReadOnly => verdict(Errno::EROFS, Level::Debug),
-            Self::Told => verdict(Errno::EPERM, Level::Debug),
+            Self::Unsupported => verdict(Errno::EOPNOTSUPP, Level::Debug),
+            Self::Invalid(_) => verdict(Errno::EINVAL, Level::Debug),
+            Self::Upload(_) => verdict(Errno::EIO, Level::Error),
+            Self::Timeout => verdict(Errno::ETIMEDOUT, Level::Warn),
+            Self::Ending => verdict(Errno::ESHUTDOWN, Level::Debug),
         }
     }
 }

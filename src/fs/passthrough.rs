@@ -50,12 +50,13 @@ impl Passthrough {
         self.granted.store(granted, Ordering::Relaxed);
     }
 
-    /// Notes that an inode is being opened; what is to be answered when it is lent. Every call is
-    /// followed by one of [`Passthrough::released`].
+    /// Notes that an inode is being opened; what is to be answered when it is lent. `handle` is that of a file
+    /// that is as the account has it; one changed by an earlier mount has none. Every call is followed by one of
+    /// [`Passthrough::released`].
     pub(super) fn opened(
         &self,
         ino: u64,
-        handle: &Handle,
+        handle: Option<&Handle>,
         reader: &Reader,
         reply: &ReplyOpen,
     ) -> Option<Arc<Lent>> {
@@ -75,7 +76,8 @@ impl Passthrough {
                 }
             },
             Entry::Vacant(place) => {
-                let lent = self.lend(handle, reader, reply).map(Arc::new);
+                let lent = handle.and_then(|handle| self.lend(handle, reader, reply));
+                let lent = lent.map(Arc::new);
                 place.insert(match &lent {
                     Some(lent) => Mode::Lent(1, Arc::clone(lent)),
                     None => Mode::Ordinary(1),

@@ -14,7 +14,7 @@ use super::parts::{self, AFTER_SILENCE, Parts};
 use super::signals::{Signal, Signals};
 use crate::api::scheduler::Fingerprint;
 use crate::api::{self, Client, Requester};
-use crate::config;
+use crate::config::{self, Upload};
 use crate::control::{self, Pong};
 use crate::fs::{Fs, FsSettings, Ownership, Session};
 use crate::tree::{Caller, Ino, Store, Tree};
@@ -102,6 +102,7 @@ async fn serve(
     let fs = Fs::new(
         tree.clone(),
         reader.clone(),
+        volume.clone(),
         clock,
         runtime.clone(),
         settings,
@@ -211,6 +212,8 @@ fn fs_settings(config: &config::Mount) -> FsSettings {
         mounted_by: nix::unistd::geteuid().as_raw(),
         read_timeout: config.read_timeout,
         passthrough: config.read_only && nix::unistd::geteuid().is_root(),
+        read_only: config.read_only,
+        waits_for_upload: config.upload == Upload::Wait,
     }
 }
 

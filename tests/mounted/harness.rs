@@ -1,5 +1,5 @@
 //! A mount of the fake service through the real program, in folders that vanish with the test.
-use fake_1fichier::Fake;
+use fake_1fichier::{Account, Fake};
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -222,6 +222,69 @@ impl Drop for Mount {
             eprintln!("log of the mount:\n{}", self.log());
         }
     }
+}
+
+/// A mount that is written to, with the account behind it.
+pub(crate) struct Drive {
+    pub(crate) fake: Fake,
+    pub(crate) mount: Mount,
+}
+
+impl Drive {
+    /// An account that `fill` puts something into, mounted; `None` where nothing can be mounted.
+    pub(crate) fn new(fill: impl FnOnce(&Account)) -> Option<Self> {
+        // What settles for 5 s is sent after a quarter of one.
+        Self::with("20", &[], fill)
+    }
+
+    /// The same with so many virtual seconds per real second, and options.
+    pub(crate) fn with(clock: &str, options: &[&str], fill: impl FnOnce(&Account)) -> Option<Self> {
+        if !can_mount() {
+            return None;
+        }
+        let fake = Fake::builder()
+            .clock(clock)
+            .config(|config| config.enforce_rules = true)
+            .start()
+            .unwrap();
+        fill(fake.account());
+        let mount = Mount::with(&fake, Some(clock), options);
+        Some(Self { fake, mount })
+    }
+
+    /// A path on the mount.
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
+        self.mount.path(below)
+    }
+
+    /// Unmounts, which waits until the account knows everything; then it must hold these files and no
+    /// others, and no rule may have been broken.
+    pub(crate) fn ends_with(mut self, files: &[(&str, &[u8])]) -> Fake {
+        assert!(self.mount.umount().success());
+        assert_well_behaved(&self.fake);
+        let mut wanted: Vec<String> = files.iter().map(|(path, _)| (*path).to_owned()).collect();
+        wanted.sort();
+        let mut there = Vec::new();
+        for folder in self.fake.account().tree() {
+            for file in folder.files {
+                let path = Path::new(&folder.path).join(&file.name);
+                let path = path.to_str().unwrap().to_owned();
+                let bytes = self.fake.account().read_all(&file.url).unwrap();
+                if let Some((_, wanted)) = files.iter().find(|(wanted, _)| *wanted == path) {
+                    assert!(bytes == *wanted, "{path} holds other bytes in the account");
+                }
+                there.push(path);
+            }
+        }
+        there.sort();
+        assert_eq!(there, wanted);
+        self.fake
+    }
+}
+
+/// The number of what the system refused.
+pub(crate) fn errno<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
+    result.unwrap_err().raw_os_error().unwrap()
 }
 
 /// Whether something is mounted on `dir`, dead or alive; does not touch `dir` itself.

@@ -1,0 +1,283 @@
+//! Names: looked up, made, moved and removed.
+use super::bytes::{access_of, opened_flags};
+use super::deadline::Class;
+use super::{Fs, ino_of};
+use crate::tree::{Caller, GENERATION, Ino, Node, Tree};
+use crate::util::cached::Cached;
+use crate::write::volume::{Access, OpenFile, Replace, Volume, VolumeError};
+use fuser::{
+    Errno, Generation, INodeNo, RenameFlags, ReplyCreate, ReplyEmpty, ReplyEntry, Request,
+};
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
+
+/// A file that was opened by its name.
+type Opened = Result<(Arc<Node>, OpenFile), VolumeError>;
+
+impl Fs {
+    pub(super) fn look_up(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        let folder = match ino_of(parent) {
+            Ok(folder) => folder,
+            Err(errno) => return reply.error(errno),
+        };
+        let answers = self.answers();
+        let found = self
+            .tree
+            .lookup(folder, name, self.caller(request, Class::Names));
+        self.answer(
+            request,
+            ("lookup", parent),
+            found,
+            reply,
+            move |found, reply| answers.entry(folder, found.as_ref(), reply),
+        );
+    }
+
+    pub(super) fn forget_lookups(&self, ino: INodeNo, lookups: u64) {
+        if let Ok(ino) = ino_of(ino) {
+            self.tree.forget(ino, lookups);
+        }
+    }
+
+    /// Makes a file and opens it. The kernel asks for this when it knows of no such name; should there be
+    /// one in the meantime, it is opened, as `open` promises.
+    pub(super) fn create_file(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let folder = match ino_of(parent) {
+            Ok(folder) => folder,
+            Err(errno) => return reply.error(errno),
+        };
+        let (access, caller) = (access_of(flags), self.caller(request, Class::Names));
+        let mut created = self.volume.create(folder, name, access, caller);
+        if flags & libc::O_EXCL == 0 {
+            let existing = Existing {
+                tree: self.tree.clone(),
+                volume: self.volume.clone(),
+                folder,
+                name: name.to_owned(),
+                access,
+                caller,
+            };
+            created = existing.or(created);
+        }
+        let (answers, handles) = (self.answers(), self.handles.clone());
+        self.answer(
+            request,
+            ("create", parent),
+            created,
+            reply,
+            move |(node, open), reply| {
+                // Both before the answer goes out: the kernel may forget and close at once.
+                let node = answers.tree.remember(&node);
+                let handle = handles.add(open);
+                reply.created(
+                    &answers.tree.entry_ttl(folder),
+                    &answers.attributes(&node),
+                    Generation(GENERATION),
+                    handle,
+                    opened_flags(access),
+                );
+            },
+        );
+    }
+
+    /// Makes a file without opening it; nothing else can be made this way.
+    pub(super) fn make_file(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        reply: ReplyEntry,
+    ) {
+        let folder = match ino_of(parent) {
+            Ok(folder) => folder,
+            Err(errno) => return reply.error(errno),
+        };
+        if mode & libc::S_IFMT != libc::S_IFREG {
+            return reply.error(Errno::EPERM);
+        }
+        let access = Access {
+            writes: true,
+            truncates: false,
+        };
+        let caller = self.caller(request, Class::Names);
+        let created = self.volume.create(folder, name, access, caller);
+        let answers = self.answers();
+        self.answer(
+            request,
+            ("mknod", parent),
+            created,
+            reply,
+            move |(node, _), reply| answers.entry(folder, Some(&node), reply),
+        );
+    }
+
+    pub(super) fn make_folder(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        let folder = match ino_of(parent) {
+            Ok(folder) => folder,
+            Err(errno) => return reply.error(errno),
+        };
+        let caller = self.caller(request, Class::Names);
+        let made = self.volume.make_folder(folder, name, caller);
+        let answers = self.answers();
+        self.answer(
+            request,
+            ("mkdir", parent),
+            made,
+            reply,
+            move |node, reply| answers.entry(folder, Some(&node), reply),
+        );
+    }
+
+    pub(super) fn remove_file(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        reply: ReplyEmpty,
+    ) {
+        let folder = match ino_of(parent) {
+            Ok(folder) => folder,
+            Err(errno) => return reply.error(errno),
+        };
+        let caller = self.caller(request, Class::Names);
+        let removed = self.volume.unlink(folder, name, caller);
+        self.answer(
+            request,
+            ("unlink", parent),
+            removed,
+            reply,
+            |(), reply: ReplyEmpty| reply.ok(),
+        );
+    }
+
+    pub(super) fn remove_folder(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        reply: ReplyEmpty,
+    ) {
+        let folder = match ino_of(parent) {
+            Ok(folder) => folder,
+            Err(errno) => return reply.error(errno),
+        };
+        let caller = self.caller(request, Class::Names);
+        let removed = self.volume.remove_folder(folder, name, caller);
+        self.answer(
+            request,
+            ("rmdir", parent),
+            removed,
+            reply,
+            |(), reply: ReplyEmpty| reply.ok(),
+        );
+    }
+
+    pub(super) fn move_entry(
+        &self,
+        request: &Request,
+        (from, name): (INodeNo, &OsStr),
+        (to, new_name): (INodeNo, &OsStr),
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let (folder, new_folder) = match (ino_of(from), ino_of(to)) {
+            (Ok(folder), Ok(new_folder)) => (folder, new_folder),
+            (Err(errno), _) | (_, Err(errno)) => return reply.error(errno),
+        };
+        let Some(replace) = replace_of(flags) else {
+            return reply.error(Errno::EINVAL);
+        };
+        let moved = self.volume.rename(
+            (folder, name),
+            (new_folder, new_name),
+            replace,
+            self.caller(request, Class::Names),
+        );
+        self.answer(
+            request,
+            ("rename", from),
+            moved,
+            reply,
+            |(), reply: ReplyEmpty| reply.ok(),
+        );
+    }
+}
+
+/// What a move does about the name it moves to; `None` when the flags ask for something else.
+fn replace_of(flags: RenameFlags) -> Option<Replace> {
+    match flags.bits() {
+        0 => Some(Replace::Yes),
+        libc::RENAME_NOREPLACE => Some(Replace::No),
+        libc::RENAME_EXCHANGE => Some(Replace::Exchange),
+        _ => None,
+    }
+}
+
+/// Opens what is there when a name that was to be made is taken.
+struct Existing {
+    tree: Tree,
+    volume: Volume,
+    folder: Ino,
+    name: OsString,
+    access: Access,
+    caller: Caller,
+}
+
+impl Existing {
+    fn or(self, created: Cached<Opened>) -> Cached<Opened> {
+        match created {
+            Cached::Hit(Err(VolumeError::Exists)) => Cached::wait(self.open()),
+            Cached::Hit(created) => Cached::Hit(created),
+            Cached::Wait(created) => Cached::wait(async move {
+                match created.await {
+                    Err(VolumeError::Exists) => self.open().await,
+                    created => created,
+                }
+            }),
+        }
+    }
+
+    async fn open(self) -> Opened {
+        let found = self.tree.lookup(self.folder, &self.name, self.caller);
+        // Gone again: whoever asks may ask again.
+        let node = found.ready().await?.ok_or(VolumeError::NotFound)?;
+        let open = self.volume.open_file(node.ino, self.access)?;
+        Ok((node, open))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_that_nobody_knows_are_refused() {
+        let of = |bits| replace_of(RenameFlags::from_bits_retain(bits));
+        assert_eq!(of(0), Some(Replace::Yes));
+        assert_eq!(of(libc::RENAME_NOREPLACE), Some(Replace::No));
+        assert_eq!(of(libc::RENAME_EXCHANGE), Some(Replace::Exchange));
+        assert_eq!(of(libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE), None);
+        assert_eq!(of(libc::RENAME_WHITEOUT), None);
+        assert_eq!(of(1 << 20), None);
+    }
+}
