@@ -88,7 +88,10 @@ impl Drop for Notifiers {
 fn place(change: &Change) -> Ino {
     match change {
         Change::Entry { parent, .. } | Change::Removed { parent, .. } => *parent,
-        Change::Attributes(ino) | Change::Entries(ino) | Change::Everything(ino) => *ino,
+        Change::Attributes(ino)
+        | Change::Content(ino)
+        | Change::Entries(ino)
+        | Change::Everything(ino) => *ino,
     }
 }
 
@@ -105,8 +108,10 @@ fn tell(notifier: &Notifier, change: &Change) -> io::Result<()> {
         } => notifier
             .delete(number(parent), number(child), name)
             .or_else(|_| notifier.inval_entry(number(parent), name)),
-        // A negative offset means the attributes alone: contents never change under an inode.
+        // A negative offset means the attributes alone: the account never changes a content.
         Change::Attributes(ino) => notifier.inval_inode(number(ino), -1, 0),
-        Change::Entries(ino) | Change::Everything(ino) => notifier.inval_inode(number(ino), 0, 0),
+        Change::Content(ino) | Change::Entries(ino) | Change::Everything(ino) => {
+            notifier.inval_inode(number(ino), 0, 0)
+        }
     }
 }

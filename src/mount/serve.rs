@@ -78,10 +78,10 @@ async fn serve(
     let known = parts::known_root(&config, &store);
     let is_known = known.is_some();
     let parts = if let Some(root) = known {
-        parts::parts(&config, &client, clock, &runtime, root, store.clone())?
+        parts::parts(&config, &client, clock, &runtime, root, &store)?
     } else {
         tokio::select! {
-            parts = parts::first_answers(&config, &client, clock, &runtime, store.clone()) => parts?,
+            parts = parts::first_answers(&config, &client, clock, &runtime, &store) => parts?,
             _ = signals.next() => bail!("ended before the account had answered"),
         }
     };
@@ -164,6 +164,9 @@ async fn serve(
     };
     drop(mounted);
     tree.stop();
+    if let Err(error) = volume.close().await {
+        log::error!("what programs had not closed: {error}");
+    }
     if config.read_only || outcome.is_err() {
         ending::finish(&outbox).await;
     } else {

@@ -266,6 +266,11 @@ impl Entry {
         !rests
     }
 
+    /// Whether the account has what a file holds, or can never have it.
+    pub fn is_uploaded(&self) -> bool {
+        self.content.is_none_or(|version| version.size == 0)
+    }
+
     /// Whether nobody wants any more what is being uploaded.
     pub fn is_superseded(&self) -> bool {
         match self.attempt.as_ref().map(|attempt| attempt.goal) {

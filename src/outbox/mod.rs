@@ -38,9 +38,9 @@ use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
 use crate::util::sync::lock;
 use bytes::Bytes;
-use intent::{Done, Entry, Place, Version};
+use intent::{Done, Entry, Place, Remote, Version};
 use journal::Journal;
-use state::State;
+use state::{Numbers, State};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -87,6 +87,8 @@ pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
     fn is_held(&self, url: &FileUrl) -> bool;
     /// The account has done something, and this is left to be told of it.
     fn told(&self, done: &Done, left: Option<&Entry>);
+    /// What was changed of a file or folder is given up: it is as the account has it, `has`, if it has it.
+    fn taken_back(&self, ino: Ino, has: Option<&Remote>);
 }
 
 /// Why a change was not taken in.
@@ -145,9 +147,10 @@ struct Shared {
     runtime: Handle,
     around: Arc<dyn Surroundings>,
     state: Arc<Mutex<State>>,
+    numbers: Arc<Numbers>,
     journal: Journal,
     /// Something can be planned that could not before.
-    stirred: Notify,
+    stirred: Arc<Notify>,
     /// Counts what was done; to wait for.
     steps: watch::Sender<u64>,
     stopping: watch::Sender<bool>,
@@ -164,10 +167,21 @@ impl Outbox {
         around: Arc<dyn Surroundings>,
         runtime: Handle,
     ) -> Result<Self, OutboxError> {
-        let state = Arc::new(Mutex::new(State::new(store.pending()?, settle)));
+        let state = State::new(store.pending()?, settle);
+        let numbers = state.numbers();
+        let state = Arc::new(Mutex::new(state));
+        let stirred = Arc::new(Notify::new());
         let journal = {
             let (state, around) = (Arc::clone(&state), Arc::clone(&around));
-            Journal::start(move || write_down(&store, &state, &*around))
+            let stirred = Arc::clone(&stirred);
+            Journal::start(move || {
+                let written = write_down(&store, &state, &*around);
+                if let Ok(true) = written {
+                    // What needed a version that is gone now may go as well.
+                    stirred.notify_one();
+                }
+                written.map(|_| ())
+            })
         };
         let journal = journal.map_err(|error| OutboxError::Journal(error.to_string().into()))?;
         let shared = Shared {
@@ -176,8 +190,9 @@ impl Outbox {
             runtime,
             around,
             state,
+            numbers,
             journal,
-            stirred: Notify::new(),
+            stirred,
             steps: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
         };
@@ -192,9 +207,15 @@ impl Outbox {
         self.shared.runtime.spawn(run::run(shared));
     }
 
-    /// A number that was never used: for a new inode or a version.
+    /// A number that was never used: for a new inode, a version or a staging file. Takes no lock.
     pub fn fresh(&self) -> u64 {
-        lock(&self.shared.state).fresh()
+        self.shared.numbers.fresh()
+    }
+
+    /// Looks at what is to be told of a file or folder while nothing changes, neither here nor in the
+    /// account as far as is known. `look` must not wait for anything, nor ask the outbox.
+    pub fn look<T>(&self, ino: Ino, look: impl FnOnce(Option<&Entry>) -> T) -> T {
+        look(lock(&self.shared.state).entry(ino))
     }
 
     /// Makes changes that belong together: a crash leaves all of them or none, and nothing is told, and
@@ -202,18 +223,29 @@ impl Outbox {
     pub fn with<T>(&self, make: impl FnOnce(&mut Telling<'_>) -> T) -> T {
         let made = {
             let mut state = lock(&self.shared.state);
-            make(&mut Telling::new(&mut state, self.shared.clock.now()))
+            make(&mut Telling::new(
+                &mut state,
+                &*self.shared.around,
+                self.shared.clock.now(),
+            ))
         };
         self.shared.journal.changed();
         self.shared.stir();
         made
     }
 
-    /// A program holds a file open for writing, or none does any more: meanwhile what is flushed waits
-    /// longer.
-    pub fn hold(&self, ino: Ino, is_open: bool) {
-        lock(&self.shared.state).hold(ino, is_open, self.shared.clock.now());
-        self.shared.stir();
+    /// A program holds a file open for writing, or none does any more, as `is_open` says when it is asked:
+    /// meanwhile what is flushed waits longer.
+    pub fn hold(&self, ino: Ino, is_open: impl FnOnce() -> bool) {
+        let is_sooner = {
+            let mut state = lock(&self.shared.state);
+            let is_open = is_open();
+            state.hold(ino, is_open, self.shared.clock.now());
+            !is_open && state.entry(ino).is_some()
+        };
+        if is_sooner {
+            self.shared.stir();
+        }
     }
 
     /// Lets nothing wait any more for more of its kind: somebody waits for the end.
@@ -280,6 +312,31 @@ impl Outbox {
             .collect()
     }
 
+    /// Lets a file wait for nothing any more, and waits until the account has what it holds; an error says why it
+    /// will not without somebody's help. No limit: an upload may take hours.
+    pub async fn uploaded(&self, ino: Ino) -> Result<(), Box<str>> {
+        let mut steps = self.shared.steps.subscribe();
+        lock(&self.shared.state).hurry_one(ino, self.shared.clock.now());
+        self.shared.stir();
+        loop {
+            {
+                let state = lock(&self.shared.state);
+                match state.entry(ino) {
+                    Some(entry) if entry.is_uploaded() => return Ok(()),
+                    None => return Ok(()),
+                    Some(entry) => {
+                        if let Some(failed) = &entry.failed {
+                            return Err(failed.reason.clone());
+                        }
+                    }
+                }
+            }
+            if steps.changed().await.is_err() {
+                return Err("the mount is ending".into());
+            }
+        }
+    }
+
     /// Figures now.
     pub fn snapshot(&self) -> OutboxSnapshot {
         let state = lock(&self.shared.state);
@@ -325,16 +382,20 @@ impl Shared {
     }
 }
 
-/// Writes everything down that changed.
-fn write_down(store: &Store, state: &Mutex<State>, around: &dyn Surroundings) -> journal::Written {
+/// Writes everything down that changed; whether versions are of no use any more since.
+fn write_down(
+    store: &Store,
+    state: &Mutex<State>,
+    around: &dyn Surroundings,
+) -> Result<bool, Arc<str>> {
     let (commit, released) = lock(state).take();
     if commit.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     match store.commit(&commit) {
         Ok(()) => {
             around.release(&released);
-            Ok(())
+            Ok(!released.is_empty())
         }
         Err(error) => {
             log::error!("{error}; changes are kept in memory until they can be written down");

@@ -204,7 +204,7 @@ impl UnderWay {
                 state.intents.fail(ino, &reason);
             }
             for ino in landed.given_up {
-                state.intents.give_up(ino);
+                state.give_up(ino, &*shared.around);
             }
         }
         shared.journal.changed();

@@ -10,6 +10,7 @@ use crate::util::clock::Moment;
 use crate::util::retry::Backoff;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -35,8 +36,7 @@ pub(super) struct State {
     pub(super) intents: Intents,
     /// Folders that were made here, by inode number.
     folders: HashMap<Ino, FolderId>,
-    /// The next number that was never used.
-    next: u64,
+    numbers: Arc<Numbers>,
     /// What a call under way concerns.
     busy: BTreeSet<Ino>,
     /// What is not to be touched before.
@@ -86,7 +86,7 @@ impl State {
                 .into_iter()
                 .map(|(id, ino)| (ino, id))
                 .collect(),
-            next: pending.next,
+            numbers: Arc::new(Numbers::after(pending.next)),
             busy: BTreeSet::new(),
             not_before: HashMap::new(),
             unheard: HashMap::new(),
@@ -100,12 +100,9 @@ impl State {
         }
     }
 
-    /// A number that was never used; on disk as used with the next commit.
-    pub(super) fn fresh(&mut self) -> u64 {
-        let number = self.next;
-        self.next += 1;
-        self.unwritten.next = Some(self.next);
-        number
+    /// Where numbers that were never used come from.
+    pub(super) fn numbers(&self) -> Arc<Numbers> {
+        Arc::clone(&self.numbers)
     }
 
     /// A version's record is to be written down.
@@ -152,6 +149,14 @@ impl State {
             if !is_unheard && !self.backoffs.contains_key(ino) {
                 *at = now;
             }
+        }
+    }
+
+    /// One file waits no more for it to settle.
+    pub(super) fn hurry_one(&mut self, ino: Ino, now: Moment) {
+        let is_new = self.intents.get(ino).is_some_and(|it| it.attempt.is_none());
+        if is_new && !self.backoffs.contains_key(&ino) {
+            self.not_before.insert(ino, now);
         }
     }
 
@@ -398,9 +403,19 @@ impl State {
         }
     }
 
+    /// What was not told of an entry is given up.
+    pub(super) fn give_up(&mut self, ino: Ino, around: &dyn Surroundings) {
+        let has = self.intents.get(ino).map(|entry| entry.remote.clone());
+        self.intents.give_up(ino);
+        if let Some(has) = has {
+            around.taken_back(ino, has.as_ref());
+        }
+    }
+
     /// What is to be written down, and the versions that are of no use once it is.
     pub(super) fn take(&mut self) -> (Commit, Vec<u64>) {
         let mut commit = std::mem::take(&mut self.unwritten);
+        commit.next = self.numbers.take();
         let changed = self.intents.take_changed().into_iter();
         let changed = changed.map(|(ino, entry)| (ino.get(), entry.as_ref().map(record::write)));
         commit.pending.extend(changed);
@@ -426,7 +441,8 @@ impl State {
         commit.files.append(&mut self.unwritten.files);
         commit.gone.append(&mut self.unwritten.gone);
         commit.folders.append(&mut self.unwritten.folders);
-        commit.next = self.unwritten.next.or(commit.next);
+        self.numbers.put_back();
+        commit.next = None;
         commit.pending.clear();
         self.unwritten = commit;
     }
@@ -434,6 +450,40 @@ impl State {
     /// The entry of an inode.
     pub(super) fn entry(&self, ino: Ino) -> Option<&Entry> {
         self.intents.get(ino)
+    }
+}
+
+/// Numbers that were never used. Without a lock, so that whoever holds one may ask. What is written down with a
+/// number, or after it was given out, comes with the mark that it is used.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    next: AtomicU64,
+    /// The mark that was written down last.
+    marked: AtomicU64,
+}
+
+impl Numbers {
+    fn after(next: u64) -> Self {
+        Self {
+            next: AtomicU64::new(next),
+            marked: AtomicU64::new(next),
+        }
+    }
+
+    /// A number that was never used.
+    pub(super) fn fresh(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The mark to write down, unless it is.
+    fn take(&self) -> Option<u64> {
+        let next = self.next.load(Ordering::Relaxed);
+        (self.marked.swap(next, Ordering::Relaxed) != next).then_some(next)
+    }
+
+    /// The mark could not be written down.
+    fn put_back(&self) {
+        self.marked.store(0, Ordering::Relaxed);
     }
 }
 

@@ -1,4 +1,5 @@
 //! Changes made together: on disk together, and seen by what is told to the account together.
+use super::Surroundings;
 use super::intent::{Entry, Place, Remote, Version};
 use super::state::State;
 use crate::api::FileUrl;
@@ -12,12 +13,13 @@ use crate::util::clock::Moment;
 #[derive(Debug)]
 pub struct Telling<'a> {
     state: &'a mut State,
+    around: &'a dyn Surroundings,
     now: Moment,
 }
 
 impl<'a> Telling<'a> {
-    pub(super) fn new(state: &'a mut State, now: Moment) -> Self {
-        Self { state, now }
+    pub(super) fn new(state: &'a mut State, around: &'a dyn Surroundings, now: Moment) -> Self {
+        Self { state, around, now }
     }
 
     /// What is to be told of a file or folder.
@@ -94,7 +96,7 @@ impl<'a> Telling<'a> {
 
     /// Gives up what was not told yet of a file or folder: it is wanted as the account has it.
     pub fn give_up(&mut self, ino: Ino) {
-        self.state.intents.give_up(ino);
+        self.state.give_up(ino, self.around);
         self.state.settle(ino, false, self.now);
     }
 

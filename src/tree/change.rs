@@ -37,6 +37,8 @@ pub enum Change {
     },
     /// The attributes of an inode.
     Attributes(Ino),
+    /// The attributes and the content of an inode.
+    Content(Ino),
     /// The attributes of a folder and the list of its entries, should it be cached.
     Entries(Ino),
     /// Everything under a folder: too much changed to tell one by one.

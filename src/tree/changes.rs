@@ -24,22 +24,6 @@ impl Tree {
         self.inner.inodes.exchange(&node);
     }
 
-    /// A folder was made here; it has no id yet.
-    pub fn show_new_folder(&self, ino: Ino, parent: Ino, name: &OsStr) {
-        let now = self.noticed();
-        self.show(Node {
-            ino,
-            parent,
-            name: name.into(),
-            kind: Kind::Folder(Folder {
-                id: UNMADE,
-                created: Some(now),
-                changed: Some(now),
-                password: false,
-            }),
-        });
-    }
-
     /// A file or folder was removed from a folder here.
     pub fn unshow(&self, ino: Ino, folder: Ino) {
         write(&self.inner.own).remove(ino, folder);
@@ -164,4 +148,4 @@ impl Tree {
 }
 
 /// The id of a folder that has none: no account's.
-const UNMADE: FolderId = FolderId(u64::MAX);
+pub(super) const UNMADE: FolderId = FolderId(u64::MAX);

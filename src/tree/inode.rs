@@ -266,6 +266,15 @@ impl InodeTable {
         }
     }
 
+    /// Changes attributes of what is held under a number.
+    pub(super) fn alter(&self, ino: Ino, change: impl FnOnce(&mut Node)) {
+        if let Some(held) = write(&self.maps).held.get_mut(&ino) {
+            let mut node = Node::clone(&held.node);
+            change(&mut node);
+            held.node = Arc::new(node);
+        }
+    }
+
     /// What is held under a number is gone.
     pub(super) fn lose(&self, ino: Ino) {
         if let Some(held) = write(&self.maps).held.get_mut(&ino) {
@@ -358,7 +367,10 @@ impl Maps {
     fn is_free_for(&self, ino: Ino, key: NodeKey) -> bool {
         let held = self.held.get(&ino).map(|held| held.node.key());
         let given = self.given_away.get(&ino).map(|file| NodeKey::File(*file));
-        held.is_none_or(|held| held == key) && given.is_none_or(|given| given == key)
+        // What was made here is held under its number until the account's id is known for it.
+        let is_its_own = held == Some(NodeKey::Own(ino)) && given == Some(key);
+        let is_not_held = held.is_none_or(|held| held == key) || is_its_own;
+        is_not_held && given.is_none_or(|given| given == key)
     }
 
     fn number(&mut self, key: NodeKey, own: Ino, taken: impl Fn(Ino) -> bool) -> Ino {

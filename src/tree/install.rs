@@ -231,7 +231,7 @@ impl Tree {
         let changed = {
             let mut folders = lock(&self.inner.folders);
             let state = folders.state(known.folder());
-            state.changed = moved_on(state, shrunk.newest(), Some(&changes), self.noticed());
+            state.changed = moved_on(state, shrunk.newest(), Some(&changes), self.now());
             state.entries = u32::try_from(shrunk.entries().len()).unwrap_or(u32::MAX);
             state.changed
         };
@@ -253,7 +253,7 @@ impl Tree {
     }
 
     /// The time of a change that bears no date: now.
-    pub(super) fn noticed(&self) -> UnixSeconds {
+    pub fn now(&self) -> UnixSeconds {
         i64::try_from(self.inner.clock.unix().as_secs()).unwrap_or(i64::MAX)
     }
 
@@ -265,7 +265,7 @@ impl Tree {
         changes: Option<&[EntryChange]>,
         numbering: Numbering,
     ) -> Noted {
-        let noticed = self.noticed();
+        let noticed = self.now();
         let mut unlisted = Vec::new();
         let mut folders = lock(&self.inner.folders);
         for change in changes.unwrap_or_default() {

@@ -208,7 +208,7 @@ impl Tree {
                 let state = large.entry(folder).or_default();
                 let round = state.round.get_or_insert_with(|| {
                     let known = old.map(dates).unwrap_or_default();
-                    Round::new(cut.take(), known, self.noticed())
+                    Round::new(cut.take(), known, self.now())
                 });
                 round.next()
             };

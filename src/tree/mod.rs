@@ -34,6 +34,7 @@ mod inode;
 mod install;
 mod junk;
 mod keep;
+mod known;
 mod large;
 mod listing;
 mod names;

@@ -80,6 +80,33 @@ impl Own {
         self.hidden.insert(key, (folder, removed));
     }
 
+    /// The account does not have a hidden id any more, since `now`.
+    pub(super) fn removed(&mut self, key: NodeKey, now: Moment) {
+        if let Some((_, removed)) = self.hidden.get_mut(&key) {
+            *removed = Some(now);
+        }
+    }
+
+    /// What was removed need not be remembered: no listing can show it.
+    pub(super) fn drop_removed(&mut self, ino: Ino) {
+        if self
+            .shown
+            .get(&ino)
+            .is_some_and(|shown| shown.node.is_none())
+        {
+            self.shown.remove(&ino);
+        }
+    }
+
+    /// It has other attributes, and is where it was.
+    pub(super) fn alter(&mut self, node: &Arc<Node>) {
+        if let Some(shown) = self.shown.get_mut(&node.ino)
+            && shown.node.is_some()
+        {
+            shown.node = Some(Arc::clone(node));
+        }
+    }
+
     /// What is shown of an inode, if it was changed here: `Some(None)` when it is gone.
     #[expect(clippy::option_option, reason = "unchanged and gone are two things")]
     pub(super) fn get(&self, ino: Ino) -> Option<Option<&Arc<Node>>> {

@@ -18,6 +18,17 @@ impl<T> Cached<T> {
         Self::Wait(Box::pin(future))
     }
 
+    /// What `work` makes of the answer, as soon as it is here.
+    pub fn then<U: 'static>(self, work: impl FnOnce(T) -> U + Send + 'static) -> Cached<U>
+    where
+        T: 'static,
+    {
+        match self {
+            Self::Hit(answer) => Cached::Hit(work(answer)),
+            Self::Wait(future) => Cached::wait(async move { work(future.await) }),
+        }
+    }
+
     /// The answer, waiting for it if need be.
     pub async fn ready(self) -> T {
         match self {

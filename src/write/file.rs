@@ -9,7 +9,7 @@ use super::bytes::{Bases, Sealed};
 use super::content::{Content, Origin};
 use super::error::StageError;
 use super::staging::{Stage, Staging};
-use crate::api::MAX_FILE_BYTES;
+use crate::api::{FileUrl, MAX_FILE_BYTES};
 use crate::read::{ReadTerms, Reader};
 use crate::util::cached::Cached;
 use crate::util::sync::lock;
@@ -78,6 +78,13 @@ impl StagedFile {
     /// Whether it differs from the last version that was sealed.
     pub fn is_changed(&self) -> bool {
         lock(&self.state).is_changed
+    }
+
+    /// The files of the account that it needs.
+    pub fn origins(&self) -> Vec<FileUrl> {
+        let state = lock(&self.state);
+        let origins = state.now.content.origins().into_iter();
+        origins.map(|origin| origin.url.clone()).collect()
     }
 
     /// Writes at an offset; `fresh` gives a number should a staging file be needed. Waits for the disk.
@@ -185,16 +192,32 @@ impl StagedFile {
         state.now.clone()
     }
 
-    /// Seals a version, if there is anything to it that the last one had not.
-    pub fn seal_version(&self) -> Option<Sealed> {
-        let mut state = lock(&self.state);
-        if !state.is_changed {
-            return None;
+    /// Seals a version, if there is anything to it that the last one had not; `fresh` gives a number should
+    /// its staging files be put into one. Waits for the disk.
+    pub fn seal_version(&self, fresh: impl FnOnce() -> u64) -> Option<Sealed> {
+        let mut sealed = {
+            let mut state = lock(&self.state);
+            if !state.is_changed {
+                return None;
+            }
+            state.is_changed = false;
+            state.current = None;
+            state.tidy();
+            state.now.clone()
+        };
+        // Without the lock: readers must not wait for it.
+        let before = sealed.content.clone();
+        match sealed.merge(&self.staging, fresh) {
+            Ok(true) => {
+                let mut state = lock(&self.state);
+                if state.now.content == before {
+                    state.now = sealed.clone();
+                }
+            }
+            Ok(false) => {}
+            Err(error) => log::debug!("staging files are not put into one: {error}"),
         }
-        state.is_changed = false;
-        state.current = None;
-        state.tidy();
-        Some(state.now.clone())
+        Some(sealed)
     }
 
     /// A version that was sealed could not be written down: it is to be sealed again.

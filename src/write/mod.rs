@@ -6,6 +6,7 @@ pub mod bytes;
 pub mod content;
 pub mod error;
 pub mod file;
+mod merge;
 pub mod staging;
 pub mod versions;
 pub mod volume;

@@ -197,6 +197,11 @@ impl Stage {
         self.number
     }
 
+    /// Bytes in it.
+    pub fn bytes(&self) -> u64 {
+        bytes_of(&lock(&self.written))
+    }
+
     /// Writes bytes; all of them or, when that fails, none that count.
     pub fn write(&self, bytes: &[u8], offset: u64) -> Result<(), StageError> {
         let range = offset..offset.saturating_add(bytes.len() as u64);

@@ -7,7 +7,7 @@ use super::bytes::{Bases, Sealed};
 use super::content::{Content, Source};
 use super::error::StageError;
 use super::staging::{Stage, Staging};
-use crate::api::Requester;
+use crate::api::{FileId, FileUrl, Requester};
 use crate::outbox::intent::Version;
 use crate::read::{ReadTerms, Reader};
 use crate::tree::Store;
@@ -16,7 +16,8 @@ use crate::util::codec;
 use crate::util::deadline::Deadline;
 use crate::util::sync::lock;
 use bytes::Bytes;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -55,6 +56,8 @@ struct Shared {
     clock: Clock,
     runtime: Handle,
     sealed: Mutex<HashMap<u64, Sealed>>,
+    /// Files of the account that they need, and how many do.
+    bases: Mutex<HashMap<FileId, usize>>,
 }
 
 impl Versions {
@@ -67,6 +70,7 @@ impl Versions {
                 clock,
                 runtime,
                 sealed: Mutex::default(),
+                bases: Mutex::default(),
             }),
         }
     }
@@ -96,8 +100,7 @@ impl Versions {
             };
             match self.restore(&record, &mut stages, &fresh) {
                 Ok(sealed) => {
-                    keep(&sealed);
-                    lock(&self.shared.sealed).insert(id, sealed);
+                    self.keep(id, sealed);
                 }
                 Err(error) => log::error!("version {id} of a file cannot be read: {error}"),
             }
@@ -121,9 +124,26 @@ impl Versions {
             to.byte(MARK_STAGED);
             sealed.content.write(&mut to);
         }
-        keep(&sealed);
-        lock(&self.shared.sealed).insert(id, sealed);
+        self.keep(id, sealed);
         Ok(to.finish())
+    }
+
+    fn keep(&self, id: u64, sealed: Sealed) {
+        for stage in sealed.stages.values() {
+            stage.keep();
+        }
+        {
+            let mut bases = lock(&self.shared.bases);
+            for origin in sealed.content.origins() {
+                *bases.entry(origin.url.id()).or_default() += 1;
+            }
+        }
+        lock(&self.shared.sealed).insert(id, sealed);
+    }
+
+    /// Whether a version consists of a file of the account, in part at least.
+    pub fn needs(&self, url: &FileUrl) -> bool {
+        lock(&self.shared.bases).contains_key(&url.id())
     }
 
     /// A version, if it is known.
@@ -134,9 +154,20 @@ impl Versions {
     /// Versions are of no use any more, and that is written down.
     pub fn release(&self, ids: &[u64]) {
         for id in ids {
-            let released = lock(&self.shared.sealed).remove(id);
-            for stage in released.iter().flat_map(|sealed| sealed.stages.values()) {
+            let Some(released) = lock(&self.shared.sealed).remove(id) else {
+                continue;
+            };
+            for stage in released.stages.values() {
                 stage.release();
+            }
+            let mut bases = lock(&self.shared.bases);
+            for origin in released.content.origins() {
+                if let Entry::Occupied(mut needed) = bases.entry(origin.url.id()) {
+                    *needed.get_mut() -= 1;
+                    if *needed.get() == 0 {
+                        needed.remove();
+                    }
+                }
             }
         }
     }
@@ -249,12 +280,6 @@ fn stages_of(record: &[u8]) -> Vec<u64> {
     }
     let content = Content::read(&mut from);
     content.map(|content| content.stages()).unwrap_or_default()
-}
-
-fn keep(sealed: &Sealed) {
-    for stage in sealed.stages.values() {
-        stage.keep();
-    }
 }
 
 /// What a content needs of a staging file.

@@ -181,10 +181,10 @@ async fn a_folder_made_here_can_be_used_at_once_and_keeps_its_number() {
     let (folder, below) = (own(1), own(2));
     bench
         .tree
-        .show_new_folder(folder, Ino::ROOT, OsStr::new("folder"));
+        .show_folder(folder, None, Ino::ROOT, OsStr::new("folder"));
     bench
         .tree
-        .show_new_folder(below, folder, OsStr::new("below"));
+        .show_folder(below, None, folder, OsStr::new("below"));
     bench.tree.show(file(own(3), below, "file", 5));
     assert_eq!(bench.walk("folder/below/file").await.ino, own(3));
     assert!(bench.find(below, "other").await.unwrap().is_none());

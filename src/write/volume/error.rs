@@ -59,3 +59,8 @@ pub enum VolumeError {
     #[error("the mount is ending")]
     Ending,
 }
+
+/// What an earlier life staged is gone from the disk.
+pub(super) fn lost() -> VolumeError {
+    VolumeError::Stage(StageError::Disk(std::io::ErrorKind::NotFound))
+}

@@ -3,8 +3,9 @@
 //!
 //! ```text
 //! Volume ─▶ names     create, make, move, remove: shown at once, told later
-//!        ─▶ open      handles; one content per inode for all of them
-//!        ─▶ seal      what was written becomes a version the outbox knows
+//!        ─▶ open      handles
+//!        ─▶ files     one content per inode, for all its handles
+//!        ─▶ seal      what was written becomes a version that the outbox knows
 //!        ─▶ around    what the outbox asks of the tree and of the files
 //!        ─▶ replay    what an earlier life did not get told
 //! ```
@@ -13,28 +14,37 @@
 //! a crash; reading sees what was written, whatever handle it came by. Knows inode numbers, names and bytes;
 //! never the kernel, never HTTP.
 //!
-//! Lock order: the outbox's, then a file's, then the tree's. None is held across an await.
+//! Lock order: a file's sealing, the outbox, a file, the tree. None is held across an await. What the outbox
+//! has of a file and what the tree shows of it change under the outbox's lock only, so under that they agree.
+mod around;
 mod decide;
 mod error;
+mod files;
 mod names;
 mod open;
+mod replay;
+mod seal;
 
 pub use error::VolumeError;
 pub use names::Replace;
 pub use open::{Access, Allocate, OpenFile};
 
+use super::staging::Staging;
+use super::versions::Versions;
 use crate::api::Client;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Settle};
 use crate::read::Reader;
-use crate::tree::{Ino, Node, Store, Tree};
+use crate::tree::{Caller, Ino, Node, Store, Tree};
 use crate::util::clock::Clock;
+use crate::util::deadline::Deadline;
+use around::Around;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime;
 
-/// What a volume is made of and bounded by.
-#[derive(Debug)]
+/// What a volume is bounded by and where it keeps things.
+#[derive(Debug, Clone)]
 pub struct VolumeSettings {
     /// Folder of the staged files; made for its owner only.
     pub staging_dir: PathBuf,
@@ -60,10 +70,16 @@ pub struct Volume {
 struct Inner {
     tree: Tree,
     reader: Reader,
+    clock: Clock,
+    runtime: runtime::Handle,
+    staging: Staging,
+    versions: Versions,
+    around: Arc<Around>,
     outbox: Outbox,
+    settings: VolumeSettings,
 }
 
-/// Size and times of a file as they are now, where its node does not say so yet.
+/// Size and time of a file that was written to and not flushed since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fresh {
     /// Bytes.
@@ -80,17 +96,49 @@ impl Volume {
         reader: Reader,
         client: Client,
         clock: Clock,
-        store: Store,
+        store: &Store,
         settings: VolumeSettings,
         runtime: runtime::Handle,
     ) -> Result<Self, VolumeError> {
-        let _ = (tree, reader, client, clock, store, settings, runtime);
-        todo!()
+        let staging = Staging::open(&settings.staging_dir, settings.staging_size)
+            .map_err(super::error::StageError::from)?;
+        let versions = Versions::new(staging.clone(), reader.clone(), clock, runtime.clone());
+        let around = Arc::new(Around::new(tree.clone(), versions.clone()));
+        let pending = store.pending().map_err(crate::outbox::OutboxError::from)?;
+        let outbox = Outbox::open(
+            client,
+            clock,
+            store.clone(),
+            Settle {
+                closed: settings.settle,
+                open: settings.settle_open,
+            },
+            Arc::clone(&around) as Arc<dyn crate::outbox::Surroundings>,
+            runtime.clone(),
+        )?;
+        versions.recover(store, || outbox.fresh())?;
+        let volume = Self {
+            inner: Arc::new(Inner {
+                tree,
+                reader,
+                clock,
+                runtime,
+                staging,
+                versions,
+                around,
+                outbox,
+                settings,
+            }),
+        };
+        volume.replay(&pending);
+        Ok(volume)
     }
 
-    /// Begins to tell the account, in the background.
+    /// Begins to tell the account, in the background; not if nothing may be changed.
     pub fn start(&self) {
-        self.inner.outbox.start();
+        if !self.inner.settings.is_read_only {
+            self.inner.outbox.start();
+        }
     }
 
     /// What the account has to be told.
@@ -98,14 +146,47 @@ impl Volume {
         &self.inner.outbox
     }
 
-    /// Size and times of a file that was changed since its node was made; at once.
+    /// Size and time of a file that was written to and not flushed since; at once.
     pub fn fresh(&self, ino: Ino) -> Option<Fresh> {
-        let _ = ino;
-        todo!()
+        self.inner.around.files.get(ino)?.fresh()
     }
 
     /// The newest known of an inode that the kernel holds.
     pub fn node(&self, ino: Ino) -> Result<Arc<Node>, VolumeError> {
         Ok(self.inner.tree.node(ino)?)
+    }
+
+    /// Seals what programs have written and not closed, as if they had: the mount is at its end. Then waits until
+    /// everything is written down.
+    pub async fn close(&self) -> Result<(), VolumeError> {
+        let volume = self.clone();
+        let sealing = move || {
+            let files = volume.inner.around.files.all();
+            files
+                .iter()
+                .try_for_each(|file| volume.seal(file).map(|_| ()))
+        };
+        let sealed = self.inner.runtime.spawn_blocking(sealing).await;
+        sealed.map_err(|_| VolumeError::Ending)??;
+        Ok(self.inner.outbox.written().await?)
+    }
+
+    /// Whether changes may be made.
+    fn admit(&self) -> Result<(), VolumeError> {
+        if self.inner.settings.is_read_only {
+            return Err(VolumeError::ReadOnly);
+        }
+        Ok(())
+    }
+
+    /// Waits until everything that was changed so far is written down.
+    async fn written(&self, deadline: Deadline) -> Result<(), VolumeError> {
+        let written = deadline.run(self.inner.outbox.written()).await;
+        Ok(written.ok_or(VolumeError::Timeout)??)
+    }
+
+    /// What was changed in a folder is on disk, `fsync` of a folder says: all that was changed anywhere.
+    pub async fn sync(&self, caller: Caller) -> Result<(), VolumeError> {
+        self.written(caller.deadline).await
     }
 }

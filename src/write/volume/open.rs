@@ -1,10 +1,19 @@
 //! Open files. The content belongs to the inode: all handles see one.
+use super::files::{Base, FileState};
 use super::{Volume, VolumeError};
+use crate::api::{FileUrl, MAX_FILE_BYTES};
 use crate::read::{self, ReadTerms};
-use crate::tree::{Caller, Ino};
+use crate::tree::{Caller, Ino, Node};
 use crate::util::cached::Cached;
+use crate::write::bytes::Sealed;
+use crate::write::content::Content;
+use crate::write::error::StageError;
+use crate::write::file::StagedFile;
+use crate::write::versions::SMALL;
 use bytes::Bytes;
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What a program opens a file for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,35 +42,99 @@ pub enum Allocate {
 #[derive(Debug)]
 pub struct OpenFile {
     volume: Volume,
-    ino: Ino,
+    file: Arc<FileState>,
+    writes: bool,
+    /// Its content in the account when it was opened, if it was that.
+    remote: Option<(FileUrl, read::Handle)>,
 }
 
 impl Volume {
     /// Opens a file; nothing is fetched. At once.
     pub fn open_file(&self, ino: Ino, access: Access) -> Result<OpenFile, VolumeError> {
-        let _ = access;
-        Ok(OpenFile {
+        if access.writes || access.truncates {
+            self.admit()?;
+        }
+        let node = self.inner.tree.node(ino)?;
+        let open = self.open_node(&node, access)?;
+        if access.truncates {
+            open.resize(0)?;
+        }
+        Ok(open)
+    }
+
+    /// Opens a file that the kernel need not hold.
+    pub(super) fn open_node(
+        &self,
+        node: &Arc<Node>,
+        access: Access,
+    ) -> Result<OpenFile, VolumeError> {
+        let inner = &self.inner;
+        let file = inner.outbox.look(node.ino, |entry| {
+            // As it is while nothing can be told.
+            let node = inner.tree.newest(node).unwrap_or_else(|| Arc::clone(node));
+            let version = entry.and_then(|entry| entry.content);
+            let base = || self.base(&node, version);
+            inner.around.files.opened(&node, access.writes, base)
+        })?;
+        let remote = {
+            let state = file.lock();
+            match (&state.staged, &state.base) {
+                (None, Base::Remote(origin)) if !access.truncates => Some(origin.clone()),
+                _ => None,
+            }
+        };
+        let remote = remote.map(|origin| {
+            let handle = inner.reader.open(&origin.url, origin.size);
+            (origin.url, handle)
+        });
+        let open = OpenFile {
             volume: self.clone(),
-            ino,
-        })
+            file,
+            writes: access.writes,
+            remote,
+        };
+        if access.writes {
+            open.hold();
+        }
+        Ok(open)
     }
 
     /// Cuts a file or lengthens it with zeros, whether somebody has it open or not.
     pub fn resize(&self, ino: Ino, size: u64) -> Result<(), VolumeError> {
-        let _ = (ino, size);
-        todo!()
+        let access = Access {
+            writes: true,
+            truncates: size == 0,
+        };
+        let open = self.open_file(ino, access)?;
+        open.resize(size)
     }
 }
 
 impl OpenFile {
     /// Which file.
     pub fn ino(&self) -> Ino {
-        self.ino
+        self.file.ino
     }
 
     /// The handle of a file that is as the account has it; `None` when it was changed here.
     pub fn unchanged(&self) -> Option<&read::Handle> {
-        todo!()
+        let state = self.file.lock();
+        let (url, handle) = self.remote.as_ref()?;
+        match (&state.staged, &state.base) {
+            (None, Base::Remote(origin)) if origin.url == *url => Some(handle),
+            _ => None,
+        }
+    }
+
+    /// Bytes, as they are now.
+    pub fn size(&self) -> u64 {
+        let state = self.file.lock();
+        match (&state.staged, &state.base) {
+            (Some(staged), _) => staged.size(),
+            (None, Base::Remote(origin)) => origin.size,
+            (None, Base::Sealed(sealed)) => sealed.content.size(),
+            (None, Base::Lost) => state.node.size(),
+        }
     }
 
     /// The bytes of a range as they are now; fewer only at the end of the file.
@@ -71,45 +144,179 @@ impl OpenFile {
         length: u64,
         terms: ReadTerms,
     ) -> Cached<Result<Bytes, VolumeError>> {
-        let _ = (offset, length, terms);
-        todo!()
+        if let Some(handle) = self.unchanged() {
+            let bytes = self.volume.inner.reader.read(handle, offset, length, terms);
+            return bytes.then(|bytes| Ok(bytes?));
+        }
+        match self.content() {
+            Ok(staged) => {
+                let range = offset..offset.saturating_add(length);
+                staged.read(range, terms).then(|bytes| Ok(bytes?))
+            }
+            Err(error) => Cached::Hit(Err(error)),
+        }
     }
 
-    /// Writes at `offset`. Copies to the staging file, which is the system's memory; at once unless the disk is
-    /// overloaded.
+    /// Writes at `offset`, all or nothing. Copies to the staging file, which is the system's memory: at once
+    /// unless the disk is overloaded.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), VolumeError> {
-        let _ = (offset, bytes, &self.volume);
-        todo!()
+        let fresh = || self.volume.inner.outbox.fresh();
+        Ok(self.change()?.write(bytes, offset, fresh)?)
+    }
+
+    /// The same at the end of the file, wherever that is by then.
+    pub fn append(&self, bytes: &[u8]) -> Result<(), VolumeError> {
+        let fresh = || self.volume.inner.outbox.fresh();
+        Ok(self.change()?.append(bytes, fresh)?)
+    }
+
+    /// Cuts it or lengthens it with zeros.
+    pub fn resize(&self, size: u64) -> Result<(), VolumeError> {
+        if size == self.size() {
+            return Ok(());
+        }
+        Ok(self.change()?.resize(size)?)
     }
 
     /// Somebody closes one of the descriptors of this open: what was written survives a crash from then on, and is
     /// uploaded some time later, or by then if the volume waits for uploads. Nothing to do if nothing was written.
     pub fn flush(&self, caller: Caller) -> Cached<Result<(), VolumeError>> {
-        let _ = caller;
-        todo!()
+        self.settle(caller, self.volume.inner.settings.waits_for_upload)
     }
 
     /// What was written survives a crash from then on. Never waits for an upload.
     pub fn sync(&self, caller: Caller) -> Cached<Result<(), VolumeError>> {
-        let _ = caller;
-        todo!()
+        self.settle(caller, false)
+    }
+
+    fn settle(&self, caller: Caller, uploads: bool) -> Cached<Result<(), VolumeError>> {
+        let (is_changed, is_unwritten, is_small) = {
+            let state = self.file.lock();
+            let is_changed = state.is_changed() && !state.is_unlinked;
+            let staged = state.staged.as_ref();
+            let is_small = staged.is_some_and(|staged| staged.size() <= SMALL);
+            (is_changed, state.is_unwritten, is_small)
+        };
+        if !is_changed && !is_unwritten {
+            return Cached::Hit(Ok(()));
+        }
+        let (volume, file) = (self.volume.clone(), Arc::clone(&self.file));
+        // A small one goes into its record: no wait for the disk before the record's own.
+        let sealed = (is_changed && is_small && file.is_staged_whole()).then(|| volume.seal(&file));
+        Cached::wait(async move {
+            match sealed {
+                Some(sealed) => drop(sealed?),
+                None if is_changed => {
+                    let (sealing, sealed) = (volume.clone(), Arc::clone(&file));
+                    let runtime = &volume.inner.runtime;
+                    let ended = runtime.spawn_blocking(move || sealing.seal(&sealed)).await;
+                    ended.map_err(|_| VolumeError::Ending)??;
+                }
+                None => {}
+            }
+            // Noted again while this one is being written, it stays marked.
+            let was = std::mem::replace(&mut file.lock().is_unwritten, false);
+            if let Err(error) = volume.written(caller.deadline).await {
+                file.lock().is_unwritten |= was;
+                return Err(error);
+            }
+            if uploads {
+                volume.uploaded(file.ino).await?;
+            }
+            Ok(())
+        })
     }
 
     /// The next offset with data, or without when `hole`; `None` at or after the end.
     pub fn seek(&self, from: u64, hole: bool) -> Option<u64> {
-        let _ = (from, hole);
-        todo!()
+        let size = self.size();
+        if self.unchanged().is_none()
+            && let Ok(staged) = self.content()
+        {
+            return staged.seek(from, hole);
+        }
+        (from < size).then_some(if hole { size } else { from })
     }
 
     /// Makes room or holes.
     pub fn allocate(&self, what: Allocate) -> Result<(), VolumeError> {
-        let _ = what;
-        todo!()
+        match what {
+            Allocate::Reach(size) => {
+                if size > self.size() {
+                    self.resize(size)?;
+                }
+            }
+            Allocate::Zero { range, grows } => {
+                if range.end > MAX_FILE_BYTES {
+                    return Err(StageError::TooLarge.into());
+                }
+                let content = self.change()?;
+                let end = range.end.min(content.size());
+                content.punch(&(range.start.min(end)..end));
+                if grows && range.end > content.size() {
+                    content.resize(range.end)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes over a range of another open file at `to` without fetching it. Returns how many bytes.
     pub fn copy(&self, to: u64, from: &Self, range: Range<u64>) -> Result<u64, VolumeError> {
-        let _ = (to, from, range);
-        todo!()
+        let sealed = from.sealed();
+        Ok(self.change()?.copy(to, &sealed?, range)?)
+    }
+
+    /// What it holds now, never to be changed again.
+    fn sealed(&self) -> Result<Sealed, VolumeError> {
+        let state = self.file.lock();
+        match (&state.staged, &state.base) {
+            (Some(staged), _) => Ok(staged.seal()),
+            (None, Base::Remote(origin)) => Ok(Sealed {
+                content: Content::of(origin.clone()),
+                stages: HashMap::new(),
+            }),
+            (None, Base::Sealed(sealed)) => Ok(sealed.clone()),
+            (None, Base::Lost) => Err(super::error::lost()),
+        }
+    }
+
+    /// Its content here.
+    fn content(&self) -> Result<Arc<StagedFile>, VolumeError> {
+        let inner = &self.volume.inner;
+        self.file.lock().staged(&inner.staging, &inner.reader)
+    }
+
+    /// Its content, about to be changed.
+    fn change(&self) -> Result<Arc<StagedFile>, VolumeError> {
+        self.volume.admit()?;
+        let inner = &self.volume.inner;
+        let mut state = self.file.lock();
+        let staged = state.staged(&inner.staging, &inner.reader)?;
+        state.modified = Some(inner.clock.unix());
+        Ok(staged)
+    }
+
+    /// The outbox hears whether somebody may write to it.
+    fn hold(&self) {
+        let file = &self.file;
+        self.volume
+            .inner
+            .outbox
+            .hold(file.ino, || file.lock().writers > 0);
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        {
+            let mut state = self.file.lock();
+            state.handles -= 1;
+            state.writers -= usize::from(self.writes);
+        }
+        self.volume.closed(Arc::clone(&self.file));
+        if self.writes {
+            self.hold();
+        }
     }
 }

@@ -86,6 +86,7 @@ impl Surroundings for Ground {
     fn is_held(&self, _: &FileUrl) -> bool {
         false
     }
+    fn taken_back(&self, _: Ino, _: Option<&Remote>) {}
     fn told(&self, done: &Done, _: Option<&Entry>) {
         let mut known = self.known.lock().unwrap();
         match done {

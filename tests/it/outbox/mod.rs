@@ -239,7 +239,7 @@ async fn a_report_without_links_or_damaged_leaves_each_file_there_once() {
 async fn a_file_that_is_held_open_waits_longer_unless_somebody_waits_for_it() {
     let desk = Desk::new();
     let log = desk.create(Ino::ROOT, "log", b"line");
-    desk.outbox.hold(log, true);
+    desk.outbox.hold(log, || true);
     for number in 0..5 {
         desk.write(log, format!("line {number}").as_bytes());
         // Longer than a file that is closed waits.
@@ -250,7 +250,7 @@ async fn a_file_that_is_held_open_waits_longer_unless_somebody_waits_for_it() {
     desk.drain(60).await;
     desk.assert_told();
     desk.write(log, b"the last line");
-    desk.outbox.hold(log, false);
+    desk.outbox.hold(log, || false);
     desk.drain(60).await;
     desk.assert_told();
     desk.done();

@@ -51,6 +51,7 @@ impl Surroundings for Ground {
     fn is_held(&self, _: &FileUrl) -> bool {
         false
     }
+    fn taken_back(&self, _: Ino, _: Option<&Remote>) {}
     fn told(&self, _: &Done, _: Option<&Entry>) {}
 }
 
@@ -147,7 +148,7 @@ impl Life {
             id: outbox.fresh(),
             size: file.size(),
         };
-        let sealed = file.seal_version().expect("a change");
+        let sealed = file.seal_version(|| outbox.fresh()).expect("a change");
         let record = self.versions.add(version.id, sealed).unwrap();
         let ino = Ino::new(ino).unwrap();
         let place = Place {

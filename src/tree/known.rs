@@ -1,0 +1,132 @@
+//! What is known of the account's own state and of changes made here, for the part that joins both. Nothing
+//! here waits for the network or the disk.
+use super::Tree;
+use super::change::Change;
+use super::changes::UNMADE;
+use super::inode::Ino;
+use super::node::{Folder, Kind, Node, NodeKey};
+use crate::api::{FileId, FolderId};
+use crate::util::sync::{lock, read, write};
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
+
+impl Tree {
+    /// The account's number of a folder; `None` for one it does not have yet, and for what is no folder.
+    pub fn folder_id(&self, ino: Ino) -> Option<FolderId> {
+        let id = self.id_of(ino)?;
+        let is_seen = lock(&self.inner.folders).get(id).is_some();
+        is_seen.then_some(id)
+    }
+
+    /// The folder that holds a folder in the account; `None` for the root of the mount and when it is not
+    /// known.
+    pub fn folder_above(&self, folder: Ino) -> Option<Ino> {
+        let id = self.id_of(folder)?;
+        if id == self.inner.settings.root.id {
+            return None;
+        }
+        let parent = lock(&self.inner.folders).get(id)?.parent?;
+        Some(self.ino_of(parent))
+    }
+
+    /// The folder that the account has under a name, by the listing in memory.
+    pub fn listed_folder(&self, folder: Ino, name: &OsStr) -> Option<Ino> {
+        let listing = self.inner.cache.get(self.id_of(folder)?)?;
+        let node = listing.get(name)?;
+        node.is_folder().then_some(node.ino)
+    }
+
+    /// A node as it is shown by now, `None` when it was removed here.
+    pub fn newest(&self, node: &Arc<Node>) -> Option<Arc<Node>> {
+        match read(&self.inner.own).get(node.ino) {
+            Some(shown) => shown.cloned(),
+            None => Some(Arc::clone(node)),
+        }
+    }
+
+    /// What was changed or made here, as it is shown; `None` for everything else.
+    pub fn own(&self, ino: Ino) -> Option<Arc<Node>> {
+        read(&self.inner.own).get(ino).flatten().cloned()
+    }
+
+    /// The name that the account has of a node: without the number that tells it from its namesakes.
+    pub fn true_name(&self, node: &Node) -> OsString {
+        let Some(folder) = self.id_of(node.parent) else {
+            return node.name.to_os_string();
+        };
+        let numbering = lock(&self.inner.folders).numbering(folder);
+        numbering.true_name(node)
+    }
+
+    /// A folder is shown at a place, with or without a number of the account's.
+    pub fn show_folder(&self, ino: Ino, id: Option<FolderId>, parent: Ino, name: &OsStr) {
+        let known = self.own(ino).and_then(|node| node.folder().cloned());
+        let known = known.unwrap_or_else(|| {
+            let now = self.now();
+            Folder {
+                id: UNMADE,
+                created: Some(now),
+                changed: Some(now),
+                password: false,
+            }
+        });
+        self.show(Node {
+            ino,
+            parent,
+            name: name.into(),
+            kind: Kind::Folder(Folder {
+                id: id.unwrap_or(UNMADE),
+                ..known
+            }),
+        });
+    }
+
+    /// A folder was made here in an earlier life and keeps its number.
+    pub fn made_before(&self, ino: Ino, folder: FolderId) {
+        self.inner.inodes.make(folder, ino);
+        let mut folders = lock(&self.inner.folders);
+        folders.state(folder);
+    }
+
+    /// The account does not have a hidden file any more.
+    pub fn removed(&self, file: FileId) {
+        let now = self.inner.clock.now();
+        write(&self.inner.own).removed(NodeKey::File(file), now);
+    }
+
+    /// What was made here is gone, and the account never had it: no listing can show it.
+    pub fn forget_own(&self, ino: Ino) {
+        write(&self.inner.own).drop_removed(ino);
+    }
+
+    /// Entries of a folder were made, moved or removed here: its time of change is now.
+    pub fn touch(&self, folder: Ino) {
+        let now = Some(self.now());
+        if let Some(id) = self.folder_id(folder) {
+            let changed = {
+                let mut folders = lock(&self.inner.folders);
+                let state = folders.state(id);
+                state.changed = state.changed.max(now);
+                state.changed
+            };
+            self.inner.inodes.alter(folder, |node| node.change(changed));
+        }
+        if let Some(mut node) = self.own(folder).map(|node| Node::clone(&node)) {
+            node.change(now);
+            let node = Arc::new(node);
+            write(&self.inner.own).alter(&node);
+            self.inner.inodes.exchange(&node);
+        }
+    }
+
+    /// Something is shown, or not shown any more, without the kernel having asked for it: it must not believe
+    /// what it remembers.
+    pub fn disturb(&self, ino: Ino, folder: Ino, name: &OsStr) {
+        let entry = Change::Entry {
+            parent: folder,
+            name: name.into(),
+        };
+        let all = [entry, Change::Entries(folder), Change::Content(ino)];
+        self.inner.changes.push(folder, all);
+    }
+}

@@ -1,0 +1,217 @@
+//! What the outbox asks of the tree and of the files, and what it tells them.
+//!
+//! Everything here runs under the outbox's lock, or on its journal's thread.
+use super::files::{Base, Files};
+use crate::api::{FileUrl, FolderId};
+use crate::outbox::intent::{Done, Entry, Place, Remote, Thing, Version};
+use crate::outbox::{Surroundings, Telling};
+use crate::tree::{File, Ino, Kind, Node, NodeKey, Tree};
+use crate::write::content::Origin;
+use crate::write::versions::Versions;
+use bytes::Bytes;
+use std::io;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// The tree, the versions and the open files.
+#[derive(Debug)]
+pub(super) struct Around {
+    tree: Tree,
+    versions: Versions,
+    pub(super) files: Files,
+}
+
+impl Around {
+    pub(super) fn new(tree: Tree, versions: Versions) -> Self {
+        Self {
+            tree,
+            versions,
+            files: Files::default(),
+        }
+    }
+
+    /// What the account has of something that was not changed here.
+    pub(super) fn known(&self, node: &Node) -> Option<Remote> {
+        let thing = match (&node.kind, node.key()) {
+            (Kind::File(file), _) => Thing::File(file.url.clone()),
+            (Kind::Folder(_), NodeKey::Folder(_)) => Thing::Folder(self.tree.folder_id(node.ino)?),
+            _ => return None,
+        };
+        let name = self.tree.true_name(node).into_boxed_os_str();
+        let folder = node.parent;
+        Some(Remote {
+            thing,
+            place: Place { folder, name },
+            size: node.size(),
+        })
+    }
+
+    /// Something is to be gone, and is not shown any more.
+    pub(super) fn remove(&self, tell: &mut Telling<'_>, node: &Node, after: Option<Ino>) {
+        let ino = node.ino;
+        let was_here_only = tell.entry(ino).is_some_and(|entry| {
+            entry.remote.is_none() && entry.attempt.is_none() && entry.discard.is_empty()
+        });
+        tell.remove(ino, node.is_folder(), || self.known(node), after);
+        self.tree.unshow(ino, node.parent);
+        if let Some(file) = self.files.get(ino) {
+            file.lock().is_unlinked = true;
+        }
+        if was_here_only {
+            self.tree.forget_own(ino);
+        } else if tell.entry(ino).is_none() {
+            self.tree.told(ino);
+        }
+    }
+
+    /// Something is wanted, and shown, elsewhere.
+    pub(super) fn place(&self, tell: &mut Telling<'_>, node: &Node, to: Place) {
+        let ino = node.ino;
+        tell.rename(ino, node.is_folder(), || self.known(node), to.clone());
+        let placed = Node {
+            parent: to.folder,
+            name: to.name,
+            ..Node::clone(node)
+        };
+        if let Some(file) = self.files.get(ino) {
+            file.lock().node = Arc::new(placed.clone());
+        }
+        self.tree.show(placed);
+        if tell.entry(ino).is_none() {
+            self.tree.told(ino);
+        }
+    }
+
+    /// A file of the account is shown in the place of what was made here.
+    fn show_stored(&self, ino: Ino, url: &FileUrl, left: Option<&Entry>) {
+        if left.is_some_and(|entry| entry.content.is_some()) {
+            return;
+        }
+        let Some(node) = self.tree.own(ino).filter(|node| !node.is_folder()) else {
+            return;
+        };
+        let remote = left.and_then(|entry| entry.remote.as_ref());
+        let size = remote.map_or(node.size(), |remote| remote.size);
+        if let Some(file) = self.files.get(ino) {
+            let mut state = file.lock();
+            if state.staged.is_none()
+                && let Base::Remote(origin) = &mut state.base
+            {
+                origin.url = url.clone();
+            }
+        }
+        let mut stored = remote_file(url.clone(), size);
+        // Its time is what it was, not that of the upload.
+        stored.uploaded = node.modified();
+        self.tree.show(Node {
+            kind: Kind::File(stored),
+            ..Node::clone(&node)
+        });
+    }
+}
+
+/// A file of the account of which nothing else is known.
+pub(super) fn remote_file(url: FileUrl, size: u64) -> File {
+    File {
+        url,
+        size,
+        uploaded: None,
+        whirlpool: None,
+        content_type: None,
+        password: false,
+        access_list: false,
+    }
+}
+
+impl Surroundings for Around {
+    fn open(&self, version: Version) -> mpsc::Receiver<io::Result<Bytes>> {
+        self.versions.open(version)
+    }
+
+    fn release(&self, versions: &[u64]) {
+        self.versions.release(versions);
+    }
+
+    fn folder(&self, ino: Ino) -> Option<FolderId> {
+        self.tree.folder_id(ino)
+    }
+
+    fn parent(&self, folder: Ino) -> Option<Ino> {
+        self.tree.folder_above(folder)
+    }
+
+    fn taken(&self, place: &Place) -> Option<Ino> {
+        self.tree.listed_folder(place.folder, &place.name)
+    }
+
+    fn is_held(&self, url: &FileUrl) -> bool {
+        self.versions.needs(url) || self.files.is_held(url)
+    }
+
+    fn told(&self, done: &Done, left: Option<&Entry>) {
+        let ino = done.ino();
+        for spent in left.iter().flat_map(|entry| &entry.discard) {
+            self.tree.hide(spent.url.id(), spent.folder, false);
+        }
+        match done {
+            Done::Stored { url, .. } | Done::Placed { url: Some(url), .. } => {
+                self.tree.stored(ino, url.id());
+                self.show_stored(ino, url, left);
+            }
+            Done::Made { id, .. } => self.tree.made(ino, *id),
+            Done::Removed { url, .. } => self.tree.removed(url.id()),
+            Done::Placed { url: None, .. }
+            | Done::Nothing(_)
+            | Done::Uncopied(_)
+            | Done::Surplus { .. }
+            | Done::FolderRemoved(_) => {}
+        }
+        if left.is_none() {
+            self.tree.told(ino);
+        }
+    }
+
+    fn taken_back(&self, ino: Ino, has: Option<&Remote>) {
+        let before = self.tree.own(ino);
+        if let Some(file) = self.files.get(ino) {
+            let mut state = file.lock();
+            state.staged = None;
+            state.modified = None;
+            if let Some((Thing::File(url), size)) = has.map(|it| (&it.thing, it.size)) {
+                let url = url.clone();
+                state.base = Base::Remote(Origin { url, size });
+                state.is_unlinked = false;
+            } else {
+                state.base = Base::Lost;
+                state.is_unlinked = true;
+            }
+        }
+        match has {
+            Some(Remote { thing, place, size }) => {
+                match thing {
+                    Thing::File(url) => self.tree.show(Node {
+                        ino,
+                        parent: place.folder,
+                        name: place.name.clone(),
+                        kind: Kind::File(remote_file(url.clone(), *size)),
+                    }),
+                    Thing::Folder(id) => {
+                        self.tree
+                            .show_folder(ino, Some(*id), place.folder, &place.name);
+                    }
+                }
+                self.tree.told(ino);
+                self.tree.disturb(ino, place.folder, &place.name);
+            }
+            None => {
+                if let Some(node) = &before {
+                    self.tree.unshow(ino, node.parent);
+                    self.tree.forget_own(ino);
+                }
+            }
+        }
+        if let Some(node) = before {
+            self.tree.disturb(ino, node.parent, &node.name);
+        }
+    }
+}

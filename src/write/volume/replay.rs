@@ -1,0 +1,66 @@
+//! What an earlier life was not able to tell the account is shown as it was left.
+use super::Volume;
+use super::around::remote_file;
+use crate::outbox::intent::{Entry, Remote, Thing};
+use crate::tree::{Ino, Kind, Node, OwnFile, Pending};
+
+impl Volume {
+    /// Shows everything of which the account has to be told something.
+    pub(super) fn replay(&self, pending: &Pending) {
+        let tree = &self.inner.tree;
+        for (folder, ino) in &pending.folders {
+            tree.made_before(*ino, *folder);
+        }
+        let entries = self.inner.outbox.entries();
+        for (ino, entry) in &entries {
+            for spent in &entry.discard {
+                tree.hide(spent.url.id(), spent.folder, false);
+            }
+            self.replay_entry(*ino, entry);
+        }
+        if !entries.is_empty() {
+            log::info!("{} changes wait to be told to the account", entries.len());
+        }
+    }
+
+    fn replay_entry(&self, ino: Ino, entry: &Entry) {
+        let tree = &self.inner.tree;
+        let Some(wanted) = &entry.wanted else {
+            if let Some(remote) = &entry.remote {
+                tree.unshow(ino, remote.place.folder);
+            }
+            return;
+        };
+        let (folder, name) = (wanted.folder, &wanted.name);
+        let thing = entry.remote.as_ref().map(|remote| &remote.thing);
+        let kind = match (entry.content, &entry.remote) {
+            _ if entry.is_folder => {
+                let id = match thing {
+                    Some(Thing::Folder(id)) => Some(*id),
+                    _ => None,
+                };
+                return tree.show_folder(ino, id, folder, name);
+            }
+            (Some(version), _) => Kind::Own(OwnFile {
+                ino,
+                size: version.size,
+                modified: tree.now(),
+            }),
+            (
+                None,
+                Some(Remote {
+                    thing: Thing::File(url),
+                    size,
+                    ..
+                }),
+            ) => Kind::File(remote_file(url.clone(), *size)),
+            (None, _) => return,
+        };
+        tree.show(Node {
+            ino,
+            parent: folder,
+            name: name.clone(),
+            kind,
+        });
+    }
+}

@@ -1,0 +1,161 @@
+//! What was written becomes a version: sealed, on disk, and noted in the outbox.
+use super::files::{Base, FileState};
+use super::{Volume, VolumeError};
+use crate::outbox::intent::{Place, Version};
+use crate::tree::{Ino, Kind, Node, OwnFile};
+use crate::util::sync::lock;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a file that could not be sealed after its last handle was closed is left alone before that is
+/// tried again: the disk is full or fails, and nobody is there to hear of it.
+const AGAIN: Duration = Duration::from_secs(15);
+
+impl Volume {
+    /// Seals a version of what a file holds now, if that is not sealed yet, and notes it. What is not in the
+    /// note is on disk; the note itself is with the outbox's next commit. Blocks for the disk.
+    pub(super) fn seal(&self, file: &Arc<FileState>) -> Result<Option<Version>, VolumeError> {
+        let inner = &self.inner;
+        let _sealing = lock(&file.sealing);
+        let staged = {
+            let state = file.lock();
+            if state.is_unlinked {
+                return Ok(None);
+            }
+            state.staged.clone()
+        };
+        let Some(staged) = staged else {
+            return Ok(None);
+        };
+        let Some(sealed) = staged.seal_version(|| inner.outbox.fresh()) else {
+            return Ok(None);
+        };
+        let version = Version {
+            id: inner.outbox.fresh(),
+            size: sealed.content.size(),
+        };
+        let record = match inner.versions.add(version.id, sealed.clone()) {
+            Ok(record) => record,
+            Err(error) => {
+                staged.unsealed();
+                return Err(error.into());
+            }
+        };
+        let noted = inner.outbox.with(|tell| {
+            let (node, modified) = {
+                let mut state = file.lock();
+                if state.is_unlinked {
+                    return false;
+                }
+                state.is_unwritten = true;
+                (Arc::clone(&state.node), state.modified)
+            };
+            // The kernel may have forgotten it by now, and the tree with it.
+            let node = inner
+                .tree
+                .node(file.ino)
+                .ok()
+                .or(inner.tree.own(file.ino))
+                .unwrap_or(node);
+            let node = inner.tree.newest(&node).unwrap_or(node);
+            let known = inner.around.known(&node);
+            let is_numbered = known
+                .as_ref()
+                .is_some_and(|known| known.place.name != node.name);
+            tell.rewrite(file.ino, || known, version, record);
+            if is_numbered {
+                // What tells it from its namesakes becomes its name, so that they do not change theirs.
+                let place = Place {
+                    folder: node.parent,
+                    name: node.name.clone(),
+                };
+                tell.rename(file.ino, false, || None, place);
+            }
+            if let Some(original) = sealed.content.unchanged() {
+                tell.copy_of(file.ino, original.url.clone());
+            }
+            let modified = modified.map_or_else(|| inner.tree.now(), seconds);
+            inner.tree.show(Node {
+                kind: Kind::Own(OwnFile {
+                    ino: file.ino,
+                    size: version.size,
+                    modified,
+                }),
+                ..Node::clone(&node)
+            });
+            let mut state = file.lock();
+            if !state.is_changed() {
+                state.modified = None;
+            }
+            true
+        });
+        if !noted {
+            // Its name went meanwhile, and the content with it.
+            inner.versions.release(&[version.id]);
+            return Ok(None);
+        }
+        Ok(Some(version))
+    }
+
+    /// Waits until the account has what a file holds.
+    pub(super) async fn uploaded(&self, ino: Ino) -> Result<(), VolumeError> {
+        let uploaded = self.inner.outbox.uploaded(ino).await;
+        uploaded.map_err(VolumeError::Upload)
+    }
+
+    /// A handle was closed: what it wrote and did not flush is sealed, and the file forgotten if it was the last.
+    pub(super) fn closed(&self, file: Arc<FileState>) {
+        let is_changed = {
+            let state = file.lock();
+            state.is_changed() && !state.is_unlinked
+        };
+        if !is_changed {
+            return self.tidy(&file);
+        }
+        let volume = self.clone();
+        self.inner.runtime.spawn(async move {
+            loop {
+                let (sealing, sealed) = (volume.clone(), Arc::clone(&file));
+                let runtime = &volume.inner.runtime;
+                let ended = runtime.spawn_blocking(move || sealing.seal(&sealed)).await;
+                match ended {
+                    Ok(Ok(_)) => break,
+                    Ok(Err(error)) => log::error!(
+                        "what was written to inode {} is kept in memory until the disk takes it: {error}",
+                        file.ino
+                    ),
+                    Err(error) => log::error!("sealing inode {}: {error}", file.ino),
+                }
+                volume.inner.clock.sleep(AGAIN).await;
+            }
+            volume.tidy(&file);
+        });
+    }
+
+    fn tidy(&self, file: &Arc<FileState>) {
+        if self.inner.around.files.tidy(file) {
+            self.inner.outbox.let_go();
+        }
+    }
+
+    /// What a file that is not open holds, for who opens it. To be called while the outbox does not change.
+    pub(super) fn base(&self, node: &Node, version: Option<Version>) -> Result<Base, VolumeError> {
+        if let Some(version) = version {
+            let sealed = self.inner.versions.get(version.id);
+            return Ok(sealed.map_or(Base::Lost, Base::Sealed));
+        }
+        match &node.kind {
+            Kind::File(known) => Ok(Base::Remote(crate::write::content::Origin {
+                url: known.url.clone(),
+                size: known.size,
+            })),
+            Kind::Folder(_) => Err(VolumeError::IsFolder),
+            Kind::Own(_) => Ok(Base::Lost),
+        }
+    }
+}
+
+/// A moment since 1970 in the tree's seconds.
+fn seconds(moment: Duration) -> i64 {
+    i64::try_from(moment.as_secs()).unwrap_or(i64::MAX)
+}
