@@ -14,7 +14,7 @@ use super::parts::{self, AFTER_SILENCE, Parts};
 use super::signals::{Signal, Signals};
 use crate::api::scheduler::Fingerprint;
 use crate::api::{self, Client, Requester};
-use crate::config::{self, Upload};
+use crate::config;
 use crate::control::{self, Pong};
 use crate::fs::{Fs, FsSettings, Ownership, Session};
 use crate::tree::{Caller, Ino, Store, Tree};
@@ -164,8 +164,9 @@ async fn serve(
     };
     drop(mounted);
     tree.stop();
+    // What a program had open and did not close counts as closed.
     if let Err(error) = volume.close().await {
-        log::error!("what programs had not closed: {error}");
+        log::error!("what was written last could not be kept: {error}");
     }
     if config.read_only || outcome.is_err() {
         ending::finish(&outbox).await;
@@ -216,7 +217,7 @@ fn fs_settings(config: &config::Mount) -> FsSettings {
         read_timeout: config.read_timeout,
         passthrough: config.read_only && nix::unistd::geteuid().is_root(),
         read_only: config.read_only,
-        waits_for_upload: config.upload == Upload::Wait,
+        waits_for_upload: config.upload == config::Upload::Wait,
     }
 }
 

@@ -296,22 +296,6 @@ impl Outbox {
         deadline.run(drained).await.is_some()
     }
 
-    /// Told when something was done or changed; to look again.
-    pub fn steps(&self) -> watch::Receiver<u64> {
-        self.shared.steps.subscribe()
-    }
-
-    /// What is left to be told and can be: nobody has given it up, nor what it depends on.
-    pub fn tellable(&self) -> Vec<(Ino, Entry)> {
-        let state = lock(&self.shared.state);
-        let stuck = stuck::of(&state.intents);
-        let entries = state.intents.entries().iter();
-        entries
-            .filter(|(ino, entry)| entry.is_pending() && !stuck.contains(ino))
-            .map(|(ino, entry)| (*ino, entry.clone()))
-            .collect()
-    }
-
     /// Lets a file wait for nothing any more, and waits until the account has what it holds; an error says why it
     /// will not without somebody's help. No limit: an upload may take hours.
     pub async fn uploaded(&self, ino: Ino) -> Result<(), Box<str>> {
@@ -335,6 +319,22 @@ impl Outbox {
                 return Err("the mount is ending".into());
             }
         }
+    }
+
+    /// Told when something was done or changed; to look again.
+    pub fn steps(&self) -> watch::Receiver<u64> {
+        self.shared.steps.subscribe()
+    }
+
+    /// What is left to be told and can be: nobody has given it up, nor what it depends on.
+    pub fn tellable(&self) -> Vec<(Ino, Entry)> {
+        let state = lock(&self.shared.state);
+        let stuck = stuck::of(&state.intents);
+        let entries = state.intents.entries().iter();
+        entries
+            .filter(|(ino, entry)| entry.is_pending() && !stuck.contains(ino))
+            .map(|(ino, entry)| (*ino, entry.clone()))
+            .collect()
     }
 
     /// Figures now.

@@ -27,6 +27,18 @@ impl<'a> Telling<'a> {
         self.state.entry(ino)
     }
 
+    /// What is to be told of something that is wanted in a folder.
+    pub fn wanted_in(&self, folder: Ino) -> Vec<Ino> {
+        let entries = self.state.intents.entries().iter();
+        let inside = entries.filter(|(_, entry)| {
+            entry
+                .wanted
+                .as_ref()
+                .is_some_and(|place| place.folder == folder)
+        });
+        inside.map(|(ino, _)| *ino).collect()
+    }
+
     /// A new file; `record` is what [`Surroundings`](super::Surroundings) needs to find its content after
     /// a restart.
     pub fn create(&mut self, ino: Ino, place: Place, version: Version, record: Vec<u8>) {

@@ -1,4 +1,4 @@
-//! What a person decides of changes the account did not take, and what there is to know for that.
+//! What a person decides of changes the account did not take.
 use super::{Volume, VolumeError};
 use crate::tree::Ino;
 use crate::write::staging::StagingUsage;
@@ -15,13 +15,24 @@ impl Volume {
     }
 
     /// Forgets what the account was not told of a file or folder: it is shown again as the account has it,
-    /// or is gone if the account never had it.
+    /// or is gone if the account never had it, and then with it what was made or moved there.
     ///
     /// # Errors
     /// [`VolumeError::ReadOnly`]: nothing may be changed.
     pub fn discard(&self, ino: Ino) -> Result<(), VolumeError> {
         self.admit()?;
-        self.inner.outbox.with(|telling| telling.give_up(ino));
+        self.inner.outbox.with(|telling| {
+            let mut next = vec![ino];
+            while let Some(ino) = next.pop() {
+                let is_new_folder = telling
+                    .entry(ino)
+                    .is_some_and(|entry| entry.is_folder && entry.remote.is_none());
+                if is_new_folder {
+                    next.extend(telling.wanted_in(ino));
+                }
+                telling.give_up(ino);
+            }
+        });
         Ok(())
     }
 
