@@ -14,6 +14,7 @@ mod memory;
 mod model;
 mod moving;
 mod names;
+mod outbox;
 mod programs;
 mod reading;
 mod refusals;
