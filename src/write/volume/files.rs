@@ -53,8 +53,12 @@ pub(super) struct State {
     pub(super) writers: usize,
     /// When it was written to last, since 1970, as long as the tree does not show that.
     pub(super) modified: Option<Duration>,
-    /// A version was noted that may not be on disk yet.
-    pub(super) is_unwritten: bool,
+    /// A version is being sealed, and not noted yet.
+    pub(super) is_sealing: bool,
+    /// Versions that were noted.
+    pub(super) noted: u64,
+    /// How many of them are known to be on disk.
+    pub(super) written: u64,
     /// No name leads to it any more: its content goes with the last handle.
     pub(super) is_unlinked: bool,
 }
@@ -131,7 +135,9 @@ impl FileState {
                 handles: 0,
                 writers: 0,
                 modified: None,
-                is_unwritten: false,
+                is_sealing: false,
+                noted: 0,
+                written: 0,
                 is_unlinked: false,
             }),
         }
@@ -161,7 +167,7 @@ impl FileState {
 
     fn is_idle(&self) -> bool {
         let state = self.lock();
-        state.handles == 0 && (state.is_unlinked || !state.is_changed())
+        state.handles == 0 && (state.is_unlinked || !state.is_unnoted())
     }
 
     fn needs(&self, url: &FileUrl) -> bool {
@@ -186,6 +192,11 @@ impl State {
     /// Whether there is something that no version has.
     pub(super) fn is_changed(&self) -> bool {
         self.staged.as_ref().is_some_and(|it| it.is_changed())
+    }
+
+    /// Whether there is something that the outbox does not know.
+    pub(super) fn is_unnoted(&self) -> bool {
+        self.is_changed() || self.is_sealing
     }
 
     /// Its content here, made if it is in the account only.

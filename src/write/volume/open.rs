@@ -99,14 +99,22 @@ impl Volume {
         Ok(open)
     }
 
-    /// Cuts a file or lengthens it with zeros, whether somebody has it open or not.
-    pub fn resize(&self, ino: Ino, size: u64) -> Result<(), VolumeError> {
+    /// Cuts a file or lengthens it with zeros, whether somebody has it open or not. If nobody has who could close
+    /// it later, it is noted like what was closed.
+    pub fn resize(&self, ino: Ino, size: u64) -> Cached<Result<(), VolumeError>> {
         let access = Access {
             writes: true,
             truncates: size == 0,
         };
-        let open = self.open_file(ino, access)?;
-        open.resize(size)
+        let resized = self.open_file(ino, access).and_then(|open| {
+            open.resize(size)?;
+            Ok(open)
+        });
+        match resized {
+            Ok(open) if open.file.lock().writers == 1 => open.noted(),
+            Ok(_) => Cached::Hit(Ok(())),
+            Err(error) => Cached::Hit(Err(error)),
+        }
     }
 }
 
@@ -190,40 +198,52 @@ impl OpenFile {
     }
 
     fn settle(&self, caller: Caller, uploads: bool) -> Cached<Result<(), VolumeError>> {
-        let (is_changed, is_unwritten, is_small) = {
+        let is_written = {
             let state = self.file.lock();
-            let is_changed = state.is_changed() && !state.is_unlinked;
-            let staged = state.staged.as_ref();
-            let is_small = staged.is_some_and(|staged| staged.size() <= SMALL);
-            (is_changed, state.is_unwritten, is_small)
+            state.written == state.noted && (state.is_unlinked || !state.is_unnoted())
         };
-        if !is_changed && !is_unwritten {
+        if is_written {
             return Cached::Hit(Ok(()));
         }
+        let noted = self.noted();
         let (volume, file) = (self.volume.clone(), Arc::clone(&self.file));
-        // A small one goes into its record: no wait for the disk before the record's own.
-        let sealed = (is_changed && is_small && file.is_staged_whole()).then(|| volume.seal(&file));
         Cached::wait(async move {
-            match sealed {
-                Some(sealed) => drop(sealed?),
-                None if is_changed => {
-                    let (sealing, sealed) = (volume.clone(), Arc::clone(&file));
-                    let runtime = &volume.inner.runtime;
-                    let ended = runtime.spawn_blocking(move || sealing.seal(&sealed)).await;
-                    ended.map_err(|_| VolumeError::Ending)??;
-                }
-                None => {}
-            }
-            // Noted again while this one is being written, it stays marked.
-            let was = std::mem::replace(&mut file.lock().is_unwritten, false);
-            if let Err(error) = volume.written(caller.deadline).await {
-                file.lock().is_unwritten |= was;
-                return Err(error);
+            noted.ready().await?;
+            // Another one may be noted while these are written down.
+            let noted = file.lock().noted;
+            volume.written(caller.deadline).await?;
+            {
+                let mut state = file.lock();
+                state.written = state.written.max(noted);
             }
             if uploads {
                 volume.uploaded(file.ino).await?;
             }
             Ok(())
+        })
+    }
+
+    /// Seals and notes what was written; it is on disk with whatever is written down next.
+    fn noted(&self) -> Cached<Result<(), VolumeError>> {
+        let (is_unnoted, is_sealing, is_small) = {
+            let state = self.file.lock();
+            let staged = state.staged.as_ref();
+            let is_small = staged.is_some_and(|staged| staged.size() <= SMALL);
+            let is_unnoted = state.is_unnoted() && !state.is_unlinked;
+            (is_unnoted, state.is_sealing, is_small)
+        };
+        if !is_unnoted {
+            return Cached::Hit(Ok(()));
+        }
+        let (volume, file) = (self.volume.clone(), Arc::clone(&self.file));
+        // A small one goes into its record: no wait for the disk before the record's own.
+        if is_small && !is_sealing && file.is_staged_whole() {
+            return Cached::Hit(volume.seal(&file).map(|_| ()));
+        }
+        let runtime = self.volume.inner.runtime.clone();
+        Cached::wait(async move {
+            let ended = runtime.spawn_blocking(move || volume.seal(&file)).await;
+            ended.map_err(|_| VolumeError::Ending)?.map(|_| ())
         })
     }
 

@@ -5,6 +5,7 @@ use crate::outbox::Telling;
 use crate::outbox::intent::{Place, Version};
 use crate::tree::{Ino, Kind, Node, OwnFile, Timestamp};
 use crate::util::sync::lock;
+use crate::write::file::StagedFile;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,18 +17,29 @@ impl Volume {
     /// Seals a version of what a file holds now, if that is not sealed yet, and notes it. What is not in the
     /// note is on disk; the note itself is with the outbox's next commit. Blocks for the disk.
     pub(super) fn seal(&self, file: &Arc<FileState>) -> Result<Option<Version>, VolumeError> {
-        let inner = &self.inner;
         let _sealing = lock(&file.sealing);
         let staged = {
-            let state = file.lock();
+            let mut state = file.lock();
             if state.is_unlinked {
                 return Ok(None);
             }
+            state.is_sealing = state.is_changed();
             state.staged.clone()
         };
         let Some(staged) = staged else {
             return Ok(None);
         };
+        let sealed = self.seal_staged(file, &staged);
+        file.lock().is_sealing = false;
+        sealed
+    }
+
+    fn seal_staged(
+        &self,
+        file: &Arc<FileState>,
+        staged: &StagedFile,
+    ) -> Result<Option<Version>, VolumeError> {
+        let inner = &self.inner;
         let Some(sealed) = staged.seal_version(|| inner.outbox.fresh()) else {
             return Ok(None);
         };
@@ -48,7 +60,7 @@ impl Volume {
                 if state.is_unlinked {
                     return false;
                 }
-                state.is_unwritten = true;
+                state.noted += 1;
                 (Arc::clone(&state.node), state.modified)
             };
             // The kernel may have forgotten it by now, and the tree with it.
@@ -142,7 +154,7 @@ impl Volume {
     pub(super) fn closed(&self, file: Arc<FileState>) {
         let is_changed = {
             let state = file.lock();
-            state.is_changed() && !state.is_unlinked
+            state.is_unnoted() && !state.is_unlinked
         };
         if !is_changed {
             return self.tidy(&file);
