@@ -57,8 +57,9 @@ pub struct Stage {
     written: Mutex<RangeSet<u64>>,
     /// How many versions that are written down need it.
     kept: AtomicUsize,
-    /// Whether everything in it is on disk.
+    /// Whether everything in it is on disk, or will be when who holds `syncing` is done.
     is_synced: AtomicBool,
+    syncing: Mutex<()>,
 }
 
 impl Staging {
@@ -165,6 +166,7 @@ impl Staging {
             written: Mutex::default(),
             kept: AtomicUsize::new(0),
             is_synced: AtomicBool::new(false),
+            syncing: Mutex::default(),
         })
     }
 }
@@ -259,6 +261,8 @@ impl Stage {
 
     /// Waits until everything in it is on disk, its name included. Blocks.
     pub fn sync(&self) -> io::Result<()> {
+        // Contents share it: who comes second waits for the first.
+        let _syncing = lock(&self.syncing);
         // A write from now on is not promised by this.
         if self.is_synced.swap(true, Ordering::Relaxed) {
             return Ok(());
