@@ -207,7 +207,11 @@ impl Program {
 
     /// Bytes that no other step writes: mostly few, sometimes more than a record takes.
     fn bytes(&mut self) -> Vec<u8> {
-        let most = if self.dice.roll(6) == 0 { 300_000 } else { 20_000 };
+        let most = if self.dice.roll(6) == 0 {
+            300_000
+        } else {
+            20_000
+        };
         let size = 1 + self.dice.roll(most);
         let text = format!("{} ", self.step).into_bytes();
         text.into_iter().cycle().take(size).collect()
@@ -252,9 +256,7 @@ impl Program {
     }
 
     fn append(&mut self, path: &str) -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .append(true)
-            .open(self.dir.join(path))?;
+        let mut file = OpenOptions::new().append(true).open(self.dir.join(path))?;
         let mut bytes = self.content(path);
         let more = self.bytes();
         file.write_all(&more)?;
@@ -436,7 +438,10 @@ fn until_killed(mount: &mut Mount, programs: &mut [Program], dice: &mut Dice) {
         mount.wait();
     });
     let log = mount.log();
-    assert!(!log.contains("panicked") && !log.contains("damaged"), "{log}");
+    assert!(
+        !log.contains("panicked") && !log.contains("damaged"),
+        "{log}"
+    );
 }
 
 fn story(seed: u64) {

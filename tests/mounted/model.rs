@@ -176,8 +176,7 @@ impl Side {
             } => {
                 let mode = FallocateFlags::from_bits_retain(*mode);
                 let file = self.slot(*slot);
-                let done =
-                    file.and_then(|file| Ok(fallocate(file, mode, *at, (*length).max(1))?));
+                let done = file.and_then(|file| Ok(fallocate(file, mode, *at, (*length).max(1))?));
                 done.map(nothing)
             }
             Op::Truncate(path, size) => {
@@ -406,8 +405,15 @@ impl Trial {
         }
         if is_faulty {
             let changing = [
-                "upload.cgi", "end.pl", "file/mv", "file/rm", "file/rename", "file/cp",
-                "folder/mkdir", "folder/mv", "folder/rm",
+                "upload.cgi",
+                "end.pl",
+                "file/mv",
+                "file/rm",
+                "file/rename",
+                "file/cp",
+                "folder/mkdir",
+                "folder/mv",
+                "folder/rm",
             ];
             for endpoint in changing {
                 for kind in [
@@ -454,7 +460,9 @@ impl Trial {
                 let got = self.mounted.call(op).expect("a call").map_err(number_of);
                 if got != wanted {
                     let text = format!("{} | wanted: {}", brief(&got), brief(&wanted));
-                    return Err(TestCaseError::fail(format!("step {number}, {op:?}: {text}")));
+                    return Err(TestCaseError::fail(format!(
+                        "step {number}, {op:?}: {text}"
+                    )));
                 }
             }
         }
