@@ -45,9 +45,7 @@ fn gives_way(account: &Account) -> bool {
     let Ok(pong) = client.ping() else {
         return false;
     };
-    let is_mounted =
-        mountinfo::table().is_ok_and(|table| table.iter().any(|entry| entry.device == pong.device));
-    if is_mounted {
+    if mountinfo::is_there(&pong.account, &pong.device).unwrap_or(true) {
         return false;
     }
     if let Err(error) = client.give_way() {
