@@ -56,9 +56,7 @@ fn gives_way(account: &Account) -> bool {
         "process {} was still uploading for an earlier mount of the account; its work is taken over",
         pong.pid
     );
-    match client.watch_end().and_then(|end| end.wait(END)) {
-        Ok(has_ended) => has_ended,
-        // It has ended already.
-        Err(_) => true,
-    }
+    let ended = client.watch_end().and_then(|end| end.wait(END));
+    // That it cannot be waited for means that it has ended already.
+    ended.unwrap_or(true)
 }
