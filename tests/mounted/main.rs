@@ -6,6 +6,7 @@
 mod changes;
 mod comforts;
 mod commands;
+mod conflicts;
 mod harness;
 mod hostile;
 mod life;

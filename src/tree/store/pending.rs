@@ -10,12 +10,16 @@ pub struct Commit {
     pub pending: Vec<(u64, Option<Vec<u8>>)>,
     /// Versions of files that the account does not have, by number.
     pub contents: Vec<(u64, Option<Vec<u8>>)>,
+    /// What the account was told and its listings may not show yet, by inode number.
+    pub recent: Vec<(u64, Option<Vec<u8>>)>,
     /// Files that are in the account now, with the inode numbers they keep.
     pub files: Vec<(FileId, Ino)>,
     /// Files that are gone from the account: no number is kept for them.
     pub gone: Vec<FileId>,
     /// Folders that are in the account now, with the inode numbers they keep.
     pub folders: Vec<(FolderId, Ino)>,
+    /// Attributes that the account cannot hold, by inode number.
+    pub locals: Vec<(u64, Option<Vec<u8>>)>,
     /// The next number that was never used.
     pub next: Option<u64>,
 }
@@ -28,6 +32,8 @@ impl Commit {
             && self.files.is_empty()
             && self.gone.is_empty()
             && self.folders.is_empty()
+            && self.locals.is_empty()
+            && self.recent.is_empty()
             && self.next.is_none()
     }
 }
@@ -39,6 +45,8 @@ pub struct Pending {
     pub pending: Vec<(u64, Vec<u8>)>,
     /// Numbers of the versions that are kept.
     pub contents: Vec<u64>,
+    /// What it was told and may not show yet, by inode number.
+    pub recent: Vec<(u64, Vec<u8>)>,
     /// Folders made here, with their inode numbers.
     pub folders: Vec<(FolderId, Ino)>,
     /// The next number that was never used.

@@ -1,5 +1,5 @@
-//! The store of what exists nowhere else: numbers that duplicates and displaced inodes were given, and
-//! changes that the account has not been told of.
+//! The store of what exists nowhere else: numbers that duplicates and displaced inodes were given,
+//! changes that the account has not been told of, and attributes that it cannot hold.
 //!
 //! Promises: what was put is on disk when `put` returns; nothing is ever thrown away. A record that is
 //! damaged is set aside in the table `damaged`, a file that cannot be opened at all is kept beside
@@ -12,7 +12,9 @@
 //! | `displaced` | file | the inode number it was given instead of its own |
 //! | `made` | folder | the inode number it was made under here |
 //! | `pending` | inode number | what the account has to be told of it |
+//! | `recent` | inode number | what it was told and may not show yet |
 //! | `contents` | number | a version of a file that the account does not have |
+//! | `locals` | inode number | attributes that the account cannot hold |
 //! | `damaged` | table, key, time | the record as it was found |
 //! | `meta` | name | format, owner |
 use super::account::Owner;
@@ -22,6 +24,7 @@ use super::record::millis;
 use super::shelf::{Shelf, remove};
 use crate::api::{FileId, FolderId};
 use crate::tree::inode::Ino;
+use crate::tree::local::Local;
 use crate::tree::node::NodeKey;
 use crate::tree::numbering::Numbering;
 use crate::util::clock::Clock;
@@ -36,7 +39,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Format of everything below. A change that older versions cannot read raises it and comes with a
-/// step in [`prepare`] that brings older stores up to it; it is never a reason to lose anything.
+/// step in [`prepare`] that brings older stores up to it; it is never a reason to lose anything. A table more
+/// does not: who does not know it leaves it as it is.
 const FORMAT: u32 = 1;
 
 /// Bytes of memory for pages: all of it is read once, at the start.
@@ -46,7 +50,9 @@ const NUMBERING: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("numberi
 const DISPLACED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("displaced");
 const MADE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("made");
 const PENDING: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("pending");
+const RECENT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("recent");
 const CONTENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("contents");
+const LOCALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("locals");
 const DAMAGED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("damaged");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
@@ -74,6 +80,8 @@ pub(in crate::tree) struct Primary {
     pub(in crate::tree) numbering: Vec<(FolderId, Numbering)>,
     /// Files with inode numbers that are not their own.
     pub(in crate::tree) displaced: Vec<(FileId, Ino)>,
+    /// Attributes kept here.
+    pub(in crate::tree) locals: Vec<(Ino, Local)>,
 }
 
 impl PrimaryStore {
@@ -141,7 +149,9 @@ impl PrimaryStore {
             let is_empty = to.open_table(NUMBERING)?.is_empty()?
                 && to.open_table(DISPLACED)?.is_empty()?
                 && to.open_table(PENDING)?.is_empty()?
-                && to.open_table(MADE)?.is_empty()?;
+                && to.open_table(RECENT)?.is_empty()?
+                && to.open_table(MADE)?.is_empty()?
+                && to.open_table(LOCALS)?.is_empty()?;
             let refused = known.filter(|known| !known.is(owner) && !is_empty);
             if refused.is_none() {
                 to.open_table(META)?.insert(META_OWNER, &*owner.record())?;
@@ -172,6 +182,11 @@ impl PrimaryStore {
                 all.displaced
                     .extend(read_displaced(file.value(), record.value()));
             }
+            for entry in from.open_table(LOCALS)?.iter()? {
+                let (key, record) = entry?;
+                let local = read_local(key.value(), record.value());
+                all.locals.extend(Ino::new(key.value()).zip(local));
+            }
             Ok(all)
         })
     }
@@ -179,8 +194,15 @@ impl PrimaryStore {
     /// Takes a group of changes in, all of it or nothing; on disk when this returns.
     pub(super) fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
         self.shelf.write_often(|to| {
-            for (definition, records) in [(PENDING, &commit.pending), (CONTENTS, &commit.contents)]
-            {
+            for (definition, records) in [
+                (PENDING, &commit.pending),
+                (CONTENTS, &commit.contents),
+                (RECENT, &commit.recent),
+                (LOCALS, &commit.locals),
+            ] {
+                if records.is_empty() {
+                    continue;
+                }
                 let mut table = to.open_table(definition)?;
                 for (key, record) in records {
                     match record {
@@ -213,11 +235,15 @@ impl PrimaryStore {
     pub(super) fn pending(&self) -> Result<Pending, StoreError> {
         self.shelf.read(|from| {
             let mut all = Pending::default();
-            for entry in from.open_table(PENDING)?.iter()? {
-                let (key, record) = entry?;
-                let record = unsealed(PENDING, key.value(), record.value());
-                all.pending
-                    .extend(record.map(|it| (key.value(), it.to_vec())));
+            let Pending {
+                pending, recent, ..
+            } = &mut all;
+            for (definition, records) in [(PENDING, pending), (RECENT, recent)] {
+                for entry in from.open_table(definition)?.iter()? {
+                    let (key, record) = entry?;
+                    let record = unsealed(definition, key.value(), record.value());
+                    records.extend(record.map(|it| (key.value(), it.to_vec())));
+                }
             }
             for entry in from.open_table(CONTENTS)?.iter()? {
                 all.contents.push(entry?.0.value());
@@ -317,7 +343,7 @@ fn prepare(to: &WriteTransaction, now: u64) -> Result<u64, redb::Error> {
         aside.insert(&*format!("numbering/{folder}/{now}"), &*record)?;
         numbering.remove(folder)?;
     }
-    for definition in [PENDING, CONTENTS, MADE] {
+    for definition in [PENDING, RECENT, CONTENTS, MADE] {
         let mut table = to.open_table(definition)?;
         let mut bad = Vec::new();
         for entry in table.iter()? {
@@ -335,6 +361,22 @@ fn prepare(to: &WriteTransaction, now: u64) -> Result<u64, redb::Error> {
             aside.insert(&*format!("{name}/{key}/{now}"), &*record)?;
             table.remove(key)?;
         }
+    }
+    let mut locals = to.open_table(LOCALS)?;
+    let mut bad = Vec::new();
+    for entry in locals.iter()? {
+        let (key, record) = entry?;
+        if read_local(key.value(), record.value()).is_none() {
+            bad.push((key.value(), record.value().to_vec()));
+        }
+    }
+    for (key, record) in bad {
+        log::error!(
+            "the attributes kept of inode {key} were damaged; the record is set aside, and its \
+             permissions, owner and times are shown as if they had never been set"
+        );
+        aside.insert(&*format!("locals/{key}/{now}"), &*record)?;
+        locals.remove(key)?;
     }
     let mut displaced = to.open_table(DISPLACED)?;
     let mut bad = Vec::new();
@@ -375,6 +417,11 @@ fn place(table: TableDefinition<'_, u64, &[u8]>, key: u64) -> Vec<u8> {
     let mut place = table.name().as_bytes().to_vec();
     place.extend(key.to_le_bytes());
     place
+}
+
+/// `None` when the record is damaged.
+fn read_local(key: u64, record: &[u8]) -> Option<Local> {
+    Local::read(unsealed(LOCALS, key, record)?)
 }
 
 /// Files that were set aside because they could not be opened.

@@ -1,16 +1,23 @@
 //! What the outbox asks of the tree and of the files, and what it tells them.
 //!
 //! Everything here runs under the outbox's lock, or on its journal's thread.
+use super::attributes;
+use super::conflict::Doubt;
 use super::files::{Base, Files};
-use crate::api::{FileUrl, FolderId};
+use super::recent::{Recent, Told};
+use crate::api::{FileId, FileUrl, FolderId};
 use crate::outbox::intent::{Done, Entry, Place, Remote, Thing, Version};
 use crate::outbox::{Surroundings, Telling};
 use crate::tree::{File, Ino, Kind, Node, NodeKey, Tree};
+use crate::util::sync::lock;
 use crate::write::content::Origin;
 use crate::write::versions::Versions;
 use bytes::Bytes;
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// The tree, the versions and the open files.
@@ -19,14 +26,24 @@ pub(super) struct Around {
     tree: Tree,
     versions: Versions,
     pub(super) files: Files,
+    doubts: mpsc::UnboundedSender<Doubt>,
+    /// Files of the account that were removed, by whose they were, until the account was told all of those.
+    spent: Mutex<HashMap<Ino, Vec<FileId>>>,
 }
 
 impl Around {
-    pub(super) fn new(tree: Tree, versions: Versions) -> Self {
+    /// Files that others may have changed as well are told to `doubts`: few, and each a folder to be listed.
+    pub(super) fn new(
+        tree: Tree,
+        versions: Versions,
+        doubts: mpsc::UnboundedSender<Doubt>,
+    ) -> Self {
         Self {
             tree,
             versions,
             files: Files::default(),
+            doubts,
+            spent: Mutex::default(),
         }
     }
 
@@ -54,6 +71,7 @@ impl Around {
         });
         tell.remove(ino, node.is_folder(), || self.known(node), after);
         self.tree.unshow(ino, node.parent);
+        attributes::forget(&self.tree, tell, ino);
         if let Some(file) = self.files.get(ino) {
             file.lock().is_unlinked = true;
         }
@@ -68,6 +86,7 @@ impl Around {
     pub(super) fn place(&self, tell: &mut Telling<'_>, node: &Node, to: Place) {
         let ino = node.ino;
         tell.rename(ino, node.is_folder(), || self.known(node), to.clone());
+        attributes::keep_time(&self.tree, tell, node);
         let placed = Node {
             parent: to.folder,
             name: to.name,
@@ -80,6 +99,41 @@ impl Around {
         if tell.entry(ino).is_none() {
             self.tree.told(ino);
         }
+    }
+
+    /// What the account has by now of something it was told all of.
+    fn recent(&self, ino: Ino, spent: Vec<FileId>) -> Option<Recent> {
+        let at = Duration::from_secs(self.tree.now().unsigned_abs());
+        let Some(node) = self.tree.own(ino) else {
+            let folder = self.tree.gone_from(ino)?;
+            return Some(Recent {
+                at,
+                place: Place {
+                    folder,
+                    name: OsStr::new("").into(),
+                },
+                thing: Told::Gone,
+                spent,
+            });
+        };
+        let thing = match &node.kind {
+            Kind::File(file) => Told::File {
+                url: file.url.clone(),
+                size: file.size,
+                modified: file.uploaded.unwrap_or_default(),
+            },
+            Kind::Folder(_) => Told::Folder(self.tree.folder_id(ino)?),
+            Kind::Own(_) => return None,
+        };
+        Some(Recent {
+            at,
+            place: Place {
+                folder: node.parent,
+                name: node.name.clone(),
+            },
+            thing,
+            spent,
+        })
     }
 
     /// A file of the account is shown in the place of what was made here.
@@ -148,7 +202,7 @@ impl Surroundings for Around {
         self.versions.needs(url) || self.files.is_held(url)
     }
 
-    fn told(&self, done: &Done, left: Option<&Entry>) {
+    fn told(&self, done: &Done, left: Option<&Entry>) -> Option<Vec<u8>> {
         let ino = done.ino();
         for spent in left.iter().flat_map(|entry| &entry.discard) {
             self.tree.hide(spent.url.id(), spent.folder, false);
@@ -159,16 +213,31 @@ impl Surroundings for Around {
                 self.show_stored(ino, url, left);
             }
             Done::Made { id, .. } => self.tree.made(ino, *id),
-            Done::Removed { url, .. } => self.tree.removed(url.id()),
+            Done::Removed { url, was_there, .. } => {
+                self.tree.removed(url.id());
+                lock(&self.spent).entry(ino).or_default().push(url.id());
+                if !was_there && let Some(node) = self.tree.own(ino) {
+                    let folder = node.parent;
+                    // Nobody listens on a mount that is read-only.
+                    let _ = self.doubts.send(Doubt { ino, folder });
+                }
+            }
             Done::Placed { url: None, .. }
             | Done::Nothing(_)
             | Done::Uncopied(_)
             | Done::Surplus { .. }
             | Done::FolderRemoved(_) => {}
         }
-        if left.is_none() {
-            self.tree.told(ino);
+        if left.is_some() {
+            return None;
         }
+        self.tree.told(ino);
+        let spent = lock(&self.spent).remove(&ino).unwrap_or_default();
+        Some(self.recent(ino, spent)?.record())
+    }
+
+    fn shown(&self) -> Vec<Ino> {
+        self.tree.take_confirmed()
     }
 
     fn taken_back(&self, ino: Ino, has: Option<&Remote>) {
@@ -188,6 +257,7 @@ impl Surroundings for Around {
         }
         match has {
             Some(Remote { thing, place, size }) => {
+                self.tree.recall_local(ino);
                 match thing {
                     Thing::File(url) => self.tree.show(Node {
                         ino,

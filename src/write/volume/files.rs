@@ -53,6 +53,8 @@ pub(super) struct State {
     pub(super) writers: usize,
     /// When it was written to last, since 1970, as long as the tree does not show that.
     pub(super) modified: Option<Duration>,
+    /// A version was sealed that is not noted yet: nobody else can say what the file holds.
+    pub(super) is_sealing: bool,
     /// A version was noted that may not be on disk yet.
     pub(super) is_unwritten: bool,
     /// No name leads to it any more: its content goes with the last handle.
@@ -131,6 +133,7 @@ impl FileState {
                 handles: 0,
                 writers: 0,
                 modified: None,
+                is_sealing: false,
                 is_unwritten: false,
                 is_unlinked: false,
             }),
@@ -161,7 +164,8 @@ impl FileState {
 
     fn is_idle(&self) -> bool {
         let state = self.lock();
-        state.handles == 0 && (state.is_unlinked || !state.is_changed())
+        let has_all = state.is_unlinked || !state.is_changed();
+        state.handles == 0 && !state.is_sealing && has_all
     }
 
     fn needs(&self, url: &FileUrl) -> bool {

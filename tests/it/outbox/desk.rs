@@ -87,7 +87,10 @@ impl Surroundings for Ground {
         false
     }
     fn taken_back(&self, _: Ino, _: Option<&Remote>) {}
-    fn told(&self, done: &Done, _: Option<&Entry>) {
+    fn shown(&self) -> Vec<Ino> {
+        Vec::new()
+    }
+    fn told(&self, done: &Done, _: Option<&Entry>) -> Option<Vec<u8>> {
         let mut known = self.known.lock().unwrap();
         match done {
             Done::Stored { ino, url, .. }
@@ -101,11 +104,12 @@ impl Surroundings for Ground {
             Done::Made { ino, id, .. } => {
                 known.folders.insert(*ino, *id);
             }
-            Done::Removed { ino, url } if known.files.get(ino) == Some(url) => {
+            Done::Removed { ino, url, .. } if known.files.get(ino) == Some(url) => {
                 known.files.remove(ino);
             }
             _ => {}
         }
+        None
     }
 }
 
