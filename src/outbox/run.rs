@@ -7,6 +7,7 @@ use super::plan::Batch;
 use super::{Shared, change, look, upload};
 use crate::api::{ApiError, ErrorKind};
 use crate::tree::Ino;
+use crate::util::clock::Moment;
 use crate::util::sync::lock;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -130,11 +131,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
             return;
         }
         let began = Instant::now();
-        start_batches(&shared, &mut under_way);
+        // One moment for planning and for the next time: what becomes ready in between is not slept through.
+        let now = shared.clock.now();
+        start_batches(&shared, &mut under_way, now);
         // While ten thousand files are written, each stirs; planning looks at all of them, and others wait for
         // the lock meanwhile.
         tokio::time::sleep(began.elapsed() * PLANNING_SHARE).await;
-        let now = shared.clock.now();
         let next = lock(&shared.state).next_moment(now);
         let wake = next.unwrap_or(now.after(IDLE));
         tokio::select! {
@@ -222,8 +224,7 @@ impl UnderWay {
     }
 }
 
-fn start_batches(shared: &Arc<Shared>, under_way: &mut UnderWay) {
-    let now = shared.clock.now();
+fn start_batches(shared: &Arc<Shared>, under_way: &mut UnderWay, now: Moment) {
     let mut state = lock(&shared.state);
     for batch in state.plan(now, &*shared.around) {
         let (used, most) = under_way.slot(&batch);
