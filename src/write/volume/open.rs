@@ -202,14 +202,17 @@ impl OpenFile {
         }
         let (volume, file) = (self.volume.clone(), Arc::clone(&self.file));
         // A small one goes into its record: no wait for the disk before the record's own.
-        let sealed = (is_changed && is_small && file.is_staged_whole()).then(|| volume.seal_for(&file));
+        let sealed =
+            (is_changed && is_small && file.is_staged_whole()).then(|| volume.seal_for(&file));
         Cached::wait(async move {
             match sealed {
                 Some(sealed) => sealed?,
                 None if is_changed => {
                     let (sealing, sealed) = (volume.clone(), Arc::clone(&file));
                     let runtime = &volume.inner.runtime;
-                    let ended = runtime.spawn_blocking(move || sealing.seal_for(&sealed)).await;
+                    let ended = runtime
+                        .spawn_blocking(move || sealing.seal_for(&sealed))
+                        .await;
                     ended.map_err(|_| VolumeError::Ending)??;
                 }
                 None => {}
