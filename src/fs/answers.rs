@@ -1,13 +1,14 @@
 //! Answers that hand nodes to the kernel, with the count of what it holds. Made on the event loop
 //! or in a task, whichever has the listing.
 use super::attr::{Ownership, blocks_of};
+use super::change::{self, Maker};
 use crate::tree::{GENERATION, Ino, Kind, Listing, Node, Tree};
 use crate::write::volume::Volume;
 use fuser::{
     FileAttr, FileType, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus, ReplyEntry,
 };
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// The cookie of the entry "."; children's cookies are their inode numbers, which are larger.
 const COOKIE_SELF: u64 = 1;
@@ -27,18 +28,43 @@ impl Answers {
     /// The attributes of a node as they are now: what was written to a file is in no node before it is
     /// closed, and a file that was removed while it was open has no name left.
     pub(super) fn attributes(&self, node: &Node) -> FileAttr {
-        let mut attributes = self.ownership.attributes(node);
-        if let Some(fresh) = self.volume.fresh(node.ino) {
-            let modified = UNIX_EPOCH.checked_add(fresh.modified).unwrap_or(UNIX_EPOCH);
+        let (local, fresh) = (self.tree.local(node.ino), self.volume.fresh(node.ino));
+        let written = fresh.map(|fresh| fresh.modified.into());
+        let mut attributes = self.ownership.attributes(node, local.as_ref(), written);
+        if let Some(fresh) = fresh {
             attributes.size = fresh.size;
             attributes.blocks = blocks_of(fresh.size);
-            attributes.mtime = modified;
-            attributes.ctime = modified;
         }
         if self.tree.is_gone(node.ino) {
             attributes.nlink = 0;
         }
         attributes
+    }
+
+    /// Keeps how something that was just made differs from the usual. The kernel holds it already, and has the
+    /// folder locked.
+    pub(super) fn made(&self, folder: Ino, node: &Node, maker: Maker) {
+        let Ok(above) = self.tree.node(folder) else {
+            return;
+        };
+        let change = change::of_made(maker, &self.attributes(&above), &self.attributes(node));
+        if let Err(error) = self.volume.set_attributes(node.ino, change) {
+            log::warn!("attributes of inode {}, just made: {error}", node.ino);
+        }
+    }
+
+    /// Answers with what was just made; the kernel holds it from then on.
+    pub(super) fn made_entry(
+        &self,
+        folder: Ino,
+        node: &Arc<Node>,
+        maker: Maker,
+        reply: ReplyEntry,
+    ) {
+        let node = self.tree.remember(node);
+        self.made(folder, &node, maker);
+        let ttl = self.tree.entry_ttl(folder);
+        reply.entry(&ttl, &self.attributes(&node), Generation(GENERATION));
     }
 
     /// Answers with an entry of a folder, or with its absence; the kernel holds the node from then on.

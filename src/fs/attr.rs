@@ -1,7 +1,7 @@
 //! A node as the kernel wants to see it.
-use crate::tree::{Kind, Node};
+use super::change::to_kernel;
+use crate::tree::{Kind, Local, Node, Times, Timestamp};
 use fuser::{FileAttr, FileType, INodeNo};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Bytes of the unit `st_blocks` counts in, by POSIX.
 const BLOCK_UNIT: u64 = 512;
@@ -9,7 +9,8 @@ const BLOCK_UNIT: u64 = 512;
 /// What `st_blksize` says: the size in which reading is cheapest for us. `cp` and `cat` follow it.
 const PREFERRED_IO: u32 = 1024 * 1024;
 
-/// Whose files they are and what may be done with them: the service stores none of it.
+/// Whose files they are and what may be done with them, unless somebody has set that: the service stores none
+/// of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Ownership {
     /// Owner of everything.
@@ -23,13 +24,25 @@ pub struct Ownership {
 }
 
 impl Ownership {
+    /// Permission bits of what nobody has set any of.
     fn permissions(self, all: u16) -> u16 {
         let writable = if self.read_only { !0o222 } else { !0 };
         all & !self.umask & writable
     }
 
-    /// The attributes of `node`.
-    pub(super) fn attributes(self, node: &Node) -> FileAttr {
+    /// Permission bits that are shown of those that somebody has set.
+    fn kept(self, mode: u16) -> u16 {
+        if self.read_only { mode & !0o222 } else { mode }
+    }
+
+    /// The attributes of `node`, with what is kept of it here and when it was written to since it was last
+    /// flushed.
+    pub(super) fn attributes(
+        self,
+        node: &Node,
+        local: Option<&Local>,
+        written: Option<Timestamp>,
+    ) -> FileAttr {
         let (kind, perm, size, nlink) = match &node.kind {
             // 1 is what file systems answer that do not count sub-folders; `find` then looks itself.
             Kind::Folder(_) => (FileType::Directory, self.permissions(0o777), 0, 1),
@@ -40,20 +53,21 @@ impl Ownership {
                 1,
             ),
         };
-        let modified = at(node.modified());
+        let mode = local.and_then(|local| local.mode);
+        let times = Times::of(node, local, written);
         FileAttr {
             ino: INodeNo(node.ino.get()),
             size,
             blocks: blocks_of(size),
-            atime: modified,
-            mtime: modified,
-            ctime: modified,
-            crtime: at(node.created()),
+            atime: to_kernel(times.accessed),
+            mtime: to_kernel(times.modified),
+            ctime: to_kernel(times.changed),
+            crtime: to_kernel(Timestamp::new(node.created().unwrap_or(0), 0)),
             kind,
-            perm,
+            perm: mode.map_or(perm, |mode| self.kept(mode)),
             nlink,
-            uid: self.uid,
-            gid: self.gid,
+            uid: local.and_then(|local| local.uid).unwrap_or(self.uid),
+            gid: local.and_then(|local| local.gid).unwrap_or(self.gid),
             rdev: 0,
             blksize: PREFERRED_IO,
             flags: 0,
@@ -65,17 +79,4 @@ impl Ownership {
 /// apart, hole by hole.
 pub(super) fn blocks_of(size: u64) -> u64 {
     size.div_ceil(BLOCK_UNIT)
-}
-
-/// Seconds of Unix time as the type the reply wants; what is not known is 1970, as in an archive
-/// without dates, so that it never looks newer than what is.
-fn at(seconds: Option<i64>) -> SystemTime {
-    let seconds = seconds.unwrap_or(0);
-    let span = Duration::from_secs(seconds.unsigned_abs());
-    let moment = if seconds < 0 {
-        UNIX_EPOCH.checked_sub(span)
-    } else {
-        UNIX_EPOCH.checked_add(span)
-    };
-    moment.unwrap_or(UNIX_EPOCH)
 }

@@ -1,7 +1,7 @@
 //! What files and folders are like, and how large the account is.
 use super::xattr::{self, PREFIX};
 use super::{Fs, failure, ino_of};
-use crate::tree::{Ino, NAME_MAX};
+use crate::tree::{AttributeChange, Ino, NAME_MAX};
 use fuser::{Errno, INodeNo, ReplyAttr, ReplyEmpty, ReplyStatfs, ReplyXattr, Request};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -19,9 +19,15 @@ impl Fs {
         }
     }
 
-    /// Sets the size; one content belongs to the inode, so it does not matter through which handle, or
-    /// through none.
-    pub(super) fn set_attributes(&self, ino: INodeNo, size: Option<u64>, reply: ReplyAttr) {
+    /// Sets the size and what is kept here; one content belongs to the inode, so it does not matter through
+    /// which handle, or through none.
+    pub(super) fn set_attributes(
+        &self,
+        ino: INodeNo,
+        size: Option<u64>,
+        change: AttributeChange,
+        reply: ReplyAttr,
+    ) {
         let ino = match ino_of(ino) {
             Ok(ino) => ino,
             Err(errno) => return reply.error(errno),
@@ -32,6 +38,10 @@ impl Fs {
         if let Some(size) = size
             && let Err(error) = self.volume.resize(ino, size)
         {
+            return reply.error(failure("setattr", ino.get(), &error));
+        }
+        // After the size: a time that is set with it is not that of the cut.
+        if let Err(error) = self.volume.set_attributes(ino, change) {
             return reply.error(failure("setattr", ino.get(), &error));
         }
         self.tell_attributes("setattr", ino, reply);
@@ -77,7 +87,7 @@ impl Fs {
             .tree
             .node(ino_of(ino)?)
             .map_err(|e| failure("getxattr", ino.0, &e))?;
-        xattr::value(&node, name.as_bytes()).ok_or(Errno::ENODATA)
+        xattr::value(&node, name.as_bytes(), || self.volume.state(node.ino)).ok_or(Errno::ENODATA)
     }
 
     /// Answers a change of an extended attribute: what the service says of a file cannot be set from

@@ -5,6 +5,7 @@
 //!          ─▶ folders     opendir, readdir, fsyncdir
 //!          ─▶ bytes       open, read, write, flush, lseek, fallocate, copy_file_range
 //!          ─▶ attributes  getattr, setattr, extended attributes, statfs
+//!               │    └▶ change            what it wants changed       (pure)
 //!               └▶ answers, attr, errno   what the kernel is told
 //! session, init, notify, passthrough      the kernel's side
 //! ```
@@ -28,6 +29,7 @@ mod answers;
 mod attr;
 mod attributes;
 mod bytes;
+mod change;
 mod deadline;
 mod errno;
 mod folders;

@@ -1,5 +1,6 @@
 //! Names: looked up, made, moved and removed.
 use super::bytes::{access_of, opened_flags};
+use super::change::Maker;
 use super::deadline::Class;
 use super::{Fs, ino_of};
 use crate::tree::{Caller, GENERATION, Ino, Node, Tree};
@@ -12,7 +13,22 @@ use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 
 /// A file that was opened by its name.
-type Opened = Result<(Arc<Node>, OpenFile), VolumeError>;
+struct Opened {
+    node: Arc<Node>,
+    file: OpenFile,
+    /// Whether it was made for that.
+    is_new: bool,
+}
+
+impl Opened {
+    fn made((node, file): (Arc<Node>, OpenFile)) -> Self {
+        Self {
+            node,
+            file,
+            is_new: true,
+        }
+    }
+}
 
 impl Fs {
     pub(super) fn look_up(
@@ -52,7 +68,7 @@ impl Fs {
         request: &Request,
         parent: INodeNo,
         name: &OsStr,
-        flags: i32,
+        (mode, flags): (u32, i32),
         reply: ReplyCreate,
     ) {
         let folder = match ino_of(parent) {
@@ -60,7 +76,9 @@ impl Fs {
             Err(errno) => return reply.error(errno),
         };
         let (access, caller) = (access_of(flags), self.caller(request, Class::Names));
-        let mut created = self.volume.create(folder, name, access, caller);
+        let maker = maker(request, mode);
+        let created = self.volume.create(folder, name, access, caller);
+        let mut created = created.then(|created| Ok(Opened::made(created?)));
         if flags & libc::O_EXCL == 0 {
             let existing = Existing {
                 tree: self.tree.clone(),
@@ -78,10 +96,13 @@ impl Fs {
             ("create", parent),
             created,
             reply,
-            move |(node, open), reply| {
+            move |opened, reply| {
                 // Both before the answer goes out: the kernel may forget and close at once.
-                let node = answers.tree.remember(&node);
-                let handle = handles.add(open);
+                let node = answers.tree.remember(&opened.node);
+                let handle = handles.add(opened.file);
+                if opened.is_new {
+                    answers.made(folder, &node, maker);
+                }
                 reply.created(
                     &answers.tree.entry_ttl(folder),
                     &answers.attributes(&node),
@@ -115,13 +136,13 @@ impl Fs {
         };
         let caller = self.caller(request, Class::Names);
         let created = self.volume.create(folder, name, access, caller);
-        let answers = self.answers();
+        let (answers, maker) = (self.answers(), maker(request, mode));
         self.answer(
             request,
             ("mknod", parent),
             created,
             reply,
-            move |(node, _), reply| answers.entry(folder, Some(&node), reply),
+            move |(node, _), reply| answers.made_entry(folder, &node, maker, reply),
         );
     }
 
@@ -130,6 +151,7 @@ impl Fs {
         request: &Request,
         parent: INodeNo,
         name: &OsStr,
+        mode: u32,
         reply: ReplyEntry,
     ) {
         let folder = match ino_of(parent) {
@@ -138,13 +160,13 @@ impl Fs {
         };
         let caller = self.caller(request, Class::Names);
         let made = self.volume.make_folder(folder, name, caller);
-        let answers = self.answers();
+        let (answers, maker) = (self.answers(), maker(request, mode));
         self.answer(
             request,
             ("mkdir", parent),
             made,
             reply,
-            move |node, reply| answers.entry(folder, Some(&node), reply),
+            move |node, reply| answers.made_entry(folder, &node, maker, reply),
         );
     }
 
@@ -223,6 +245,15 @@ impl Fs {
     }
 }
 
+/// Who asks for something to be made.
+fn maker(request: &Request, mode: u32) -> Maker {
+    Maker {
+        mode,
+        uid: request.uid(),
+        gid: request.gid(),
+    }
+}
+
 /// What a move does about the name it moves to; `None` when the flags ask for something else.
 fn replace_of(flags: RenameFlags) -> Option<Replace> {
     match flags.bits() {
@@ -244,7 +275,10 @@ struct Existing {
 }
 
 impl Existing {
-    fn or(self, created: Cached<Opened>) -> Cached<Opened> {
+    fn or(
+        self,
+        created: Cached<Result<Opened, VolumeError>>,
+    ) -> Cached<Result<Opened, VolumeError>> {
         match created {
             Cached::Hit(Err(VolumeError::Exists)) => Cached::wait(self.open()),
             Cached::Hit(created) => Cached::Hit(created),
@@ -257,12 +291,16 @@ impl Existing {
         }
     }
 
-    async fn open(self) -> Opened {
+    async fn open(self) -> Result<Opened, VolumeError> {
         let found = self.tree.lookup(self.folder, &self.name, self.caller);
         // Gone again: whoever asks may ask again.
         let node = found.ready().await?.ok_or(VolumeError::NotFound)?;
-        let open = self.volume.open_file(node.ino, self.access)?;
-        Ok((node, open))
+        let file = self.volume.open_file(node.ino, self.access)?;
+        Ok(Opened {
+            node,
+            file,
+            is_new: false,
+        })
     }
 }
 

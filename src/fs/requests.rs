@@ -1,5 +1,6 @@
 //! The kernel's requests, each handed to the part that answers it.
 use super::bytes::At;
+use super::change;
 use super::{Fs, contained, init};
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo,
@@ -37,13 +38,13 @@ impl Filesystem for Fs {
         request: &Request,
         parent: INodeNo,
         name: &OsStr,
-        _mode: u32,
+        mode: u32,
         _umask: u32,
         flags: i32,
         reply: ReplyCreate,
     ) {
         contained("create", || {
-            self.create_file(request, parent, name, flags, reply);
+            self.create_file(request, parent, name, (mode, flags), reply);
         });
     }
 
@@ -67,11 +68,13 @@ impl Filesystem for Fs {
         request: &Request,
         parent: INodeNo,
         name: &OsStr,
-        _mode: u32,
+        mode: u32,
         _umask: u32,
         reply: ReplyEntry,
     ) {
-        contained("mkdir", || self.make_folder(request, parent, name, reply));
+        contained("mkdir", || {
+            self.make_folder(request, parent, name, mode, reply);
+        });
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -303,12 +306,12 @@ impl Filesystem for Fs {
         &self,
         _request: &Request,
         ino: INodeNo,
-        _mode: Option<u32>,
-        _uid: Option<u32>,
-        _gid: Option<u32>,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
         size: Option<u64>,
-        _atime: Option<TimeOrNow>,
-        _mtime: Option<TimeOrNow>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
         _handle: Option<FileHandle>,
         _crtime: Option<SystemTime>,
@@ -317,7 +320,11 @@ impl Filesystem for Fs {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        contained("setattr", || self.set_attributes(ino, size, reply));
+        contained("setattr", || {
+            let owner = (uid, gid);
+            let change = change::of_request(mode, owner, atime, mtime, self.tree.timestamp());
+            self.set_attributes(ino, size, change, reply);
+        });
     }
 
     fn getxattr(

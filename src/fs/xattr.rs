@@ -3,12 +3,14 @@
 //! The names answer to the mount's owner and root only, and are absent from listings of names:
 //! `cp -a`, `rsync -X` and Samba would otherwise carry a file's public link along with every copy.
 use crate::tree::{Kind, Node};
+use crate::write::volume::State;
 
 /// What the names of all of them begin with.
 pub(super) const PREFIX: &[u8] = b"user.fichier.";
 
-/// The value of an attribute, `None` when the node has no such attribute.
-pub(super) fn value(node: &Node, name: &[u8]) -> Option<String> {
+/// The value of an attribute, `None` when the node has no such attribute. `state` is asked for only when that is
+/// what is wanted.
+pub(super) fn value(node: &Node, name: &[u8], state: impl FnOnce() -> State) -> Option<String> {
     let name = name.strip_prefix(PREFIX)?;
     match (&node.kind, name) {
         (Kind::Folder(folder), b"id") => Some(folder.id.to_string()),
@@ -21,8 +23,7 @@ pub(super) fn value(node: &Node, name: &[u8]) -> Option<String> {
             .as_deref()
             .map(|it| it.as_str().to_owned()),
         (Kind::File(file), b"date") => file.uploaded.map(date),
-        // Nothing is staged on this mount, so everything is what the account has.
-        (Kind::File(_), b"state") => Some("clean".to_owned()),
+        (_, b"state") => Some(state().to_string()),
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use super::plan::{self, Batch, Terms};
 use super::record;
 use super::{FileTransfer, Settle, Surroundings, stuck};
 use crate::api::{FileId, FileUrl, FolderId, UploadProgress};
-use crate::tree::{Commit, Ino, Pending};
+use crate::tree::{Commit, Ino, Local, Pending};
 use crate::util::clock::Moment;
 use crate::util::retry::Backoff;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -52,6 +52,8 @@ pub(super) struct State {
     removed: BTreeMap<FileId, Moment>,
     /// What is to be written down beside the entries.
     unwritten: Commit,
+    /// Attributes that are to be written down, the last of each inode.
+    locals: BTreeMap<u64, Option<Vec<u8>>>,
     /// Files that programs hold open for writing.
     open: BTreeSet<Ino>,
     /// Uploads under way, by one of the files.
@@ -94,6 +96,7 @@ impl State {
             alone: BTreeSet::new(),
             removed: BTreeMap::new(),
             unwritten: Commit::default(),
+            locals: BTreeMap::new(),
             open: BTreeSet::new(),
             uploads: BTreeMap::new(),
             settle,
@@ -108,6 +111,11 @@ impl State {
     /// A version's record is to be written down.
     pub(super) fn keep(&mut self, version: Version, record: Vec<u8>) {
         self.unwritten.contents.push((version.id, Some(record)));
+    }
+
+    /// What is kept here of an inode's attributes is to be written down, or that nothing is.
+    pub(super) fn note(&mut self, ino: Ino, local: Option<&Local>) {
+        self.locals.insert(ino.get(), local.map(Local::record));
     }
 
     /// A change was made here at `now`.
@@ -419,6 +427,7 @@ impl State {
         let changed = self.intents.take_changed().into_iter();
         let changed = changed.map(|(ino, entry)| (ino.get(), entry.as_ref().map(record::write)));
         commit.pending.extend(changed);
+        commit.locals = std::mem::take(&mut self.locals).into_iter().collect();
         let released = self.intents.take_released();
         // What came and went since the last commit is never written.
         commit.contents.retain(|(id, _)| !released.contains(id));
@@ -441,6 +450,9 @@ impl State {
         commit.files.append(&mut self.unwritten.files);
         commit.gone.append(&mut self.unwritten.gone);
         commit.folders.append(&mut self.unwritten.folders);
+        for (key, record) in commit.locals.drain(..) {
+            self.locals.entry(key).or_insert(record);
+        }
         self.numbers.put_back();
         commit.next = None;
         commit.pending.clear();
@@ -535,5 +547,44 @@ impl Terms for View<'_> {
         } else {
             plan::UPLOAD_FILES
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Timestamp;
+
+    #[test]
+    fn the_last_that_is_noted_of_attributes_is_written_down_also_after_a_failed_commit() {
+        let mut state = State::new(Pending::default(), Settle::default());
+        let ino = |number| Ino::own(number).unwrap();
+        let local = |seconds| Local::new(Timestamp::new(seconds, 0));
+        for second in [1, 2] {
+            state.note(ino(1), Some(&local(second)));
+            state.note(ino(2), Some(&local(second)));
+            state.note(ino(3), Some(&local(second)));
+        }
+        state.note(ino(3), None);
+        let (commit, released) = state.take();
+        let two = Some(local(2).record());
+        let key = |number| ino(number).get();
+        let first = vec![(key(1), two.clone()), (key(2), two.clone()), (key(3), None)];
+        assert_eq!(commit.locals, first);
+        assert!(!commit.is_empty());
+        assert!(state.take().0.is_empty());
+
+        // It cannot be written down, and meanwhile there is something newer of two of them.
+        state.note(ino(1), Some(&local(3)));
+        state.note(ino(2), None);
+        state.put_back(commit, released);
+        let (commit, _) = state.take();
+        let second = vec![
+            (key(1), Some(local(3).record())),
+            (key(2), None),
+            (key(3), None),
+        ];
+        assert_eq!(commit.locals, second);
+        assert!(state.take().0.is_empty());
     }
 }

@@ -3,7 +3,7 @@ use super::Surroundings;
 use super::intent::{Entry, Place, Remote, Version};
 use super::state::State;
 use crate::api::FileUrl;
-use crate::tree::Ino;
+use crate::tree::{Ino, Local};
 use crate::util::clock::Moment;
 
 /// The outbox while changes are made; see [`Outbox::with`](super::Outbox::with).
@@ -98,6 +98,12 @@ impl<'a> Telling<'a> {
         let known = self.known(ino, known);
         self.state.intents.remove(ino, is_folder, known, after);
         self.state.settle(ino, false, self.now);
+    }
+
+    /// What is kept here of an inode's attributes, by the number that is the same on every mount; `None` when
+    /// nothing is any more. Nobody is told: it is written down with the rest.
+    pub fn note(&mut self, ino: Ino, local: Option<&Local>) {
+        self.state.note(ino, local);
     }
 
     /// Tries again what was given up.

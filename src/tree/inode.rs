@@ -266,15 +266,6 @@ impl InodeTable {
         }
     }
 
-    /// Changes attributes of what is held under a number.
-    pub(super) fn alter(&self, ino: Ino, change: impl FnOnce(&mut Node)) {
-        if let Some(held) = write(&self.maps).held.get_mut(&ino) {
-            let mut node = Node::clone(&held.node);
-            change(&mut node);
-            held.node = Arc::new(node);
-        }
-    }
-
     /// What is held under a number is gone.
     pub(super) fn lose(&self, ino: Ino) {
         if let Some(held) = write(&self.maps).held.get_mut(&ino) {

@@ -7,7 +7,6 @@
 //! Lock order: `installing`, then either `folders` or the inodes, never both of these.
 use super::change::Change;
 use super::fetch::Answer;
-use super::folders::FolderState;
 use super::inode::Ino;
 use super::junk;
 use super::listing::{EntryChange, Listing, Surroundings, diff};
@@ -16,7 +15,7 @@ use super::numbering::Numbering;
 use super::places::Places;
 use super::{Tree, with_change};
 use crate::api::{FolderId, FolderListing, UnixSeconds};
-use crate::util::sync::lock;
+use crate::util::sync::{lock, read};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -228,10 +227,11 @@ impl Tree {
             return None;
         }
         let changes = diff(known, &shrunk);
+        let others = self.by_others(&shrunk, Some(&changes));
         let changed = {
             let mut folders = lock(&self.inner.folders);
             let state = folders.state(known.folder());
-            state.changed = moved_on(state, shrunk.newest(), Some(&changes), self.now());
+            state.changed = moved_on(state.changed, &others, self.now());
             state.entries = u32::try_from(shrunk.entries().len()).unwrap_or(u32::MAX);
             state.changed
         };
@@ -266,6 +266,7 @@ impl Tree {
         numbering: Numbering,
     ) -> Noted {
         let noticed = self.now();
+        let others = self.by_others(listing, changes);
         let mut unlisted = Vec::new();
         let mut folders = lock(&self.inner.folders);
         for change in changes.unwrap_or_default() {
@@ -295,7 +296,7 @@ impl Tree {
         let state = folders.state(folder);
         let before = state.changed;
         let relisted_blindly = state.listed && changes.is_none();
-        state.changed = moved_on(state, listing.newest(), changes, noticed);
+        state.changed = moved_on(before, &others, noticed);
         state.listed = true;
         state.entries = u32::try_from(listing.entries().len()).unwrap_or(u32::MAX);
         let changed = state.changed.filter(|_| state.changed != before);
@@ -305,6 +306,46 @@ impl Tree {
             unlisted,
             changed,
             relisted_blindly,
+        }
+    }
+
+    /// What others did in a folder. What was done here is known when it is done, and its appearance in the
+    /// account's listings, minutes later, changes nothing: a folder's time would not stay what a program set
+    /// otherwise. What was made here is told by its number, which is not derived from its id.
+    fn by_others(&self, listing: &Listing, changes: Option<&[EntryChange]>) -> ByOthers {
+        let all = changes.unwrap_or_default().iter();
+        let moves = all.filter(|change| !matches!(change, EntryChange::Altered(_)));
+        let is_made_here = |node: &Node| Ino::of(node.key()) != Some(node.ino);
+        let own = read(&self.inner.own);
+        let is_own = |node: &Node| is_made_here(node) || own.hides(node);
+        let mut own_numbers = HashSet::new();
+        let mut theirs = Vec::new();
+        for change in moves {
+            let (EntryChange::Added(node)
+            | EntryChange::Removed(node)
+            | EntryChange::Renamed { now: node, .. }
+            | EntryChange::Altered(node)) = change;
+            if is_own(node) {
+                own_numbers.insert(node.ino);
+            } else {
+                theirs.push(node.ino);
+            }
+        }
+        // The old content of a file that was rewritten here goes when the new one comes.
+        let has_changed = theirs.iter().any(|ino| !own_numbers.contains(ino));
+        let entries = listing.entries();
+        let newest = if entries.iter().any(|node| is_own(node)) {
+            let theirs = entries.iter().filter(|node| !is_own(node));
+            theirs.filter_map(|node| node.created()).max()
+        } else {
+            listing.newest()
+        };
+        drop(own);
+        let local = self.local(listing.ino());
+        ByOthers {
+            newest,
+            has_changed,
+            seen: local.map(|local| local.changed.seconds()),
         }
     }
 
@@ -395,25 +436,31 @@ struct Noted {
     relisted_blindly: bool,
 }
 
-/// A folder's time of change after a listing: its newest date, and later than before when entries
-/// changed in a way that no date shows, such as a removal.
-fn moved_on(
-    state: &FolderState,
+/// What others did in a folder, as a listing of it shows.
+struct ByOthers {
+    /// The newest date of what is theirs.
     newest: Option<UnixSeconds>,
-    changes: Option<&[EntryChange]>,
+    /// Whether entries came, went or got other names.
+    has_changed: bool,
+    /// When something was changed here last: whoever looked at the folder then has not seen theirs.
+    seen: Option<UnixSeconds>,
+}
+
+/// A folder's time of change after a listing: its newest date, and later than before when entries
+/// changed in a way that no later date shows, such as a removal.
+fn moved_on(
+    before: Option<UnixSeconds>,
+    others: &ByOthers,
     noticed: UnixSeconds,
 ) -> Option<UnixSeconds> {
-    let Some(before) = state.changed else {
+    let newest = others.newest;
+    let Some(known) = before else {
         return newest;
     };
-    let has_changed = changes.is_some_and(|changes| {
-        changes
-            .iter()
-            .any(|it| !matches!(it, EntryChange::Altered(_)))
-    });
-    if has_changed && newest.is_none_or(|newest| newest <= before) {
-        Some(noticed.max(before.saturating_add(1)))
+    let known = known.max(others.seen.unwrap_or(known));
+    if others.has_changed && newest.is_none_or(|newest| newest <= known) {
+        Some(noticed.max(known.saturating_add(1)))
     } else {
-        newest.max(Some(before))
+        newest.max(before)
     }
 }

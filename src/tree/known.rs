@@ -56,6 +56,34 @@ impl Tree {
         read(&self.inner.own).get(ino).flatten().cloned()
     }
 
+    /// Whether something is shown under a name in a folder, by what is in memory.
+    pub fn shows(&self, folder: Ino, name: &OsStr) -> bool {
+        let own = read(&self.inner.own);
+        if own.find(folder, name).is_some() {
+            return true;
+        }
+        let listing = self.id_of(folder).and_then(|id| self.inner.cache.get(id));
+        listing.is_some_and(|listing| own.look_up(&listing, name).is_some())
+    }
+
+    /// Whether the account has another file with the name of this one in its folder, by the listing in memory.
+    pub fn has_namesake(&self, node: &Node) -> bool {
+        let Some(folder) = self.id_of(node.parent) else {
+            return false;
+        };
+        let Some(listing) = self.inner.cache.get(folder) else {
+            return false;
+        };
+        let numbering = lock(&self.inner.folders).numbering(folder);
+        let own = read(&self.inner.own);
+        let others = listing
+            .entries()
+            .iter()
+            .filter(|other| !other.is_folder() && other.ino != node.ino && !own.hides(other));
+        let mut names = others.map(|other| numbering.true_name(other));
+        names.any(|name| *name == *node.name)
+    }
+
     /// The name that the account has of a node: without the number that tells it from its namesakes.
     pub fn true_name(&self, node: &Node) -> OsString {
         let Some(folder) = self.id_of(node.parent) else {
@@ -69,11 +97,11 @@ impl Tree {
     pub fn show_folder(&self, ino: Ino, id: Option<FolderId>, parent: Ino, name: &OsStr) {
         let known = self.own(ino).and_then(|node| node.folder().cloned());
         let known = known.unwrap_or_else(|| {
-            let now = self.now();
+            let known = id.and_then(|id| lock(&self.inner.folders).get(id)?.changed);
             Folder {
                 id: UNMADE,
-                created: Some(now),
-                changed: Some(now),
+                created: Some(self.now()),
+                changed: known,
                 password: false,
             }
         });
@@ -104,26 +132,6 @@ impl Tree {
     /// What was made here is gone, and the account never had it: no listing can show it.
     pub fn forget_own(&self, ino: Ino) {
         write(&self.inner.own).drop_removed(ino);
-    }
-
-    /// Entries of a folder were made, moved or removed here: its time of change is now.
-    pub fn touch(&self, folder: Ino) {
-        let now = Some(self.now());
-        if let Some(id) = self.folder_id(folder) {
-            let changed = {
-                let mut folders = lock(&self.inner.folders);
-                let state = folders.state(id);
-                state.changed = state.changed.max(now);
-                state.changed
-            };
-            self.inner.inodes.alter(folder, |node| node.change(changed));
-        }
-        if let Some(mut node) = self.own(folder).map(|node| Node::clone(&node)) {
-            node.change(now);
-            let node = Arc::new(node);
-            write(&self.inner.own).alter(&node);
-            self.inner.inodes.exchange(&node);
-        }
     }
 
     /// Something is shown, or not shown any more, without the kernel having asked for it: it must not believe

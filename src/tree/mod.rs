@@ -18,6 +18,7 @@
 //!              ├▶ inode     numbers, what the kernel holds
 //!              └▶ change    what the kernel must be told
 //!  ├▶ changes   what was changed here ─▶ own             (pure)
+//!  ├▶ locals    attributes kept here ─▶ local            (pure)
 //!  ├▶ crawl     lists what nobody asked for yet
 //!  └▶ refresh   keeps what is in use fresh
 //! space   statfs      root   the folder a mount shows      junk   names not worth a call
@@ -37,6 +38,8 @@ mod keep;
 mod known;
 mod large;
 mod listing;
+mod local;
+mod locals;
 mod names;
 mod node;
 mod numbering;
@@ -58,7 +61,8 @@ pub use explain::ListingPlace;
 pub use inode::{GENERATION, Ino};
 pub use large::LargeSnapshot;
 pub use listing::{EntryChange, Listing, diff};
-pub use names::{NAME_MAX, decode, encode};
+pub use local::{AttributeChange, Local, MODE_BITS, Times, Timestamp};
+pub use names::{NAME_MAX, decode, encode, name_with};
 pub use node::{ContentType, File, Folder, Kind, Node, NodeKey, OwnFile};
 pub use renew::Renewed;
 pub use root::{RootError, RootFolder, resolve_root};
@@ -76,6 +80,7 @@ use crawl::Crawl;
 use folders::{Folders, Outcome};
 use inode::InodeTable;
 use large::LargeFolders;
+use locals::Locals;
 use own::Own;
 use places::Places;
 use refresh::InUse;
@@ -190,6 +195,8 @@ struct Inner {
     taker: Mutex<Option<Changes>>,
     /// What was changed here. Only the inodes are ever locked under it.
     own: RwLock<Own>,
+    /// Attributes that the account cannot hold. Only the inodes are ever locked under it.
+    locals: Locals,
     space: Arc<SpaceKeeper>,
     /// Background listings that wait or run.
     refreshing: AtomicUsize,
@@ -199,6 +206,7 @@ struct Inner {
 struct Known {
     folders: Folders,
     displaced: Vec<(FileId, Ino)>,
+    locals: Vec<(Ino, Local)>,
     store: Option<Store>,
 }
 
@@ -208,6 +216,7 @@ impl Tree {
         let known = Known {
             folders: Folders::default(),
             displaced: Vec::new(),
+            locals: Vec::new(),
             store: None,
         };
         Self::knowing(client, clock, settings, runtime, known)
@@ -229,6 +238,7 @@ impl Tree {
         let known = Known {
             folders,
             displaced: primary.displaced,
+            locals: primary.locals,
             store: Some(store),
         };
         Ok(Self::knowing(client, clock, settings, runtime, known))
@@ -272,6 +282,7 @@ impl Tree {
                 changes,
                 taker: Mutex::new(Some(taker)),
                 own: RwLock::default(),
+                locals: Locals::new(known.locals),
                 space: SpaceKeeper::new(),
                 refreshing: AtomicUsize::new(0),
                 settings,
@@ -411,7 +422,9 @@ impl Tree {
 
     /// The kernel forgets `lookups` lookups of an inode.
     pub fn forget(&self, ino: Ino, lookups: u64) {
-        self.inner.inodes.forget(ino, lookups);
+        let inodes = &self.inner.inodes;
+        inodes.forget(ino, lookups);
+        self.inner.locals.sweep(ino, || inodes.get(ino).is_some());
     }
 
     /// A node of a listing as the kernel sees it, for directory entries without a lookup.

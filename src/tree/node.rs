@@ -137,13 +137,6 @@ impl Node {
         }
     }
 
-    /// A folder's list of entries changed at `changed`.
-    pub(super) fn change(&mut self, changed: Option<UnixSeconds>) {
-        if let Kind::Folder(folder) = &mut self.kind {
-            folder.changed = changed;
-        }
-    }
-
     /// Bytes; 0 for a folder.
     pub fn size(&self) -> u64 {
         match &self.kind {

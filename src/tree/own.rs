@@ -98,15 +98,6 @@ impl Own {
         }
     }
 
-    /// It has other attributes, and is where it was.
-    pub(super) fn alter(&mut self, node: &Arc<Node>) {
-        if let Some(shown) = self.shown.get_mut(&node.ino)
-            && shown.node.is_some()
-        {
-            shown.node = Some(Arc::clone(node));
-        }
-    }
-
     /// What is shown of an inode, if it was changed here: `Some(None)` when it is gone.
     #[expect(clippy::option_option, reason = "unchanged and gone are two things")]
     pub(super) fn get(&self, ino: Ino) -> Option<Option<&Arc<Node>>> {

@@ -76,6 +76,11 @@ async fn a_file_made_here_keeps_its_number_from_the_first_byte_to_the_account_s_
     let bench = bench();
     bench.fake.account().add_bytes(0, "theirs", b"x".to_vec());
     assert_eq!(bench.names(Ino::ROOT).await, ["theirs"]);
+    let changed = |bench: &Bench| {
+        let root = bench.tree.node(Ino::ROOT).unwrap();
+        root.folder().unwrap().changed
+    };
+    let before = changed(&bench);
     let ino = own(1);
     bench.tree.show(file(ino, Ino::ROOT, "mine", 0));
     assert_eq!(bench.names(Ino::ROOT).await, ["mine", "theirs"]);
@@ -101,6 +106,15 @@ async fn a_file_made_here_keeps_its_number_from_the_first_byte_to_the_account_s_
     );
     assert_eq!(bench.tree.remember(&listed).ino, ino);
     assert_eq!(bench.names(Ino::ROOT).await, ["mine", "theirs"]);
+    // The folder was changed when the file was made, by whoever made it: that it is listed is no news. What
+    // others put there is.
+    assert_eq!(changed(&bench), before);
+    bench
+        .fake
+        .account()
+        .add_bytes(0, "more of theirs", b"y".to_vec());
+    believed(&bench).await;
+    assert!(changed(&bench) > before);
     assert_well_behaved(&bench.fake);
 }
 

@@ -16,6 +16,8 @@ pub struct Commit {
     pub gone: Vec<FileId>,
     /// Folders that are in the account now, with the inode numbers they keep.
     pub folders: Vec<(FolderId, Ino)>,
+    /// Attributes that the account cannot hold, by inode number.
+    pub locals: Vec<(u64, Option<Vec<u8>>)>,
     /// The next number that was never used.
     pub next: Option<u64>,
 }
@@ -28,6 +30,7 @@ impl Commit {
             && self.files.is_empty()
             && self.gone.is_empty()
             && self.folders.is_empty()
+            && self.locals.is_empty()
             && self.next.is_none()
     }
 }

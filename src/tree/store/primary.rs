@@ -1,5 +1,5 @@
-//! The store of what exists nowhere else: numbers that duplicates and displaced inodes were given, and
-//! changes that the account has not been told of.
+//! The store of what exists nowhere else: numbers that duplicates and displaced inodes were given,
+//! changes that the account has not been told of, and attributes that it cannot hold.
 //!
 //! Promises: what was put is on disk when `put` returns; nothing is ever thrown away. A record that is
 //! damaged is set aside in the table `damaged`, a file that cannot be opened at all is kept beside
@@ -13,6 +13,7 @@
 //! | `made` | folder | the inode number it was made under here |
 //! | `pending` | inode number | what the account has to be told of it |
 //! | `contents` | number | a version of a file that the account does not have |
+//! | `locals` | inode number | attributes that the account cannot hold |
 //! | `damaged` | table, key, time | the record as it was found |
 //! | `meta` | name | format, owner |
 use super::account::Owner;
@@ -22,6 +23,7 @@ use super::record::millis;
 use super::shelf::{Shelf, remove};
 use crate::api::{FileId, FolderId};
 use crate::tree::inode::Ino;
+use crate::tree::local::Local;
 use crate::tree::node::NodeKey;
 use crate::tree::numbering::Numbering;
 use crate::util::clock::Clock;
@@ -36,7 +38,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Format of everything below. A change that older versions cannot read raises it and comes with a
-/// step in [`prepare`] that brings older stores up to it; it is never a reason to lose anything.
+/// step in [`prepare`] that brings older stores up to it; it is never a reason to lose anything. A table more
+/// does not: who does not know it leaves it as it is.
 const FORMAT: u32 = 1;
 
 /// Bytes of memory for pages: all of it is read once, at the start.
@@ -47,6 +50,7 @@ const DISPLACED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("displa
 const MADE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("made");
 const PENDING: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("pending");
 const CONTENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("contents");
+const LOCALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("locals");
 const DAMAGED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("damaged");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
@@ -74,6 +78,8 @@ pub(in crate::tree) struct Primary {
     pub(in crate::tree) numbering: Vec<(FolderId, Numbering)>,
     /// Files with inode numbers that are not their own.
     pub(in crate::tree) displaced: Vec<(FileId, Ino)>,
+    /// Attributes kept here.
+    pub(in crate::tree) locals: Vec<(Ino, Local)>,
 }
 
 impl PrimaryStore {
@@ -141,7 +147,8 @@ impl PrimaryStore {
             let is_empty = to.open_table(NUMBERING)?.is_empty()?
                 && to.open_table(DISPLACED)?.is_empty()?
                 && to.open_table(PENDING)?.is_empty()?
-                && to.open_table(MADE)?.is_empty()?;
+                && to.open_table(MADE)?.is_empty()?
+                && to.open_table(LOCALS)?.is_empty()?;
             let refused = known.filter(|known| !known.is(owner) && !is_empty);
             if refused.is_none() {
                 to.open_table(META)?.insert(META_OWNER, &*owner.record())?;
@@ -172,6 +179,11 @@ impl PrimaryStore {
                 all.displaced
                     .extend(read_displaced(file.value(), record.value()));
             }
+            for entry in from.open_table(LOCALS)?.iter()? {
+                let (key, record) = entry?;
+                let local = read_local(key.value(), record.value());
+                all.locals.extend(Ino::new(key.value()).zip(local));
+            }
             Ok(all)
         })
     }
@@ -179,8 +191,14 @@ impl PrimaryStore {
     /// Takes a group of changes in, all of it or nothing; on disk when this returns.
     pub(super) fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
         self.shelf.write_often(|to| {
-            for (definition, records) in [(PENDING, &commit.pending), (CONTENTS, &commit.contents)]
-            {
+            for (definition, records) in [
+                (PENDING, &commit.pending),
+                (CONTENTS, &commit.contents),
+                (LOCALS, &commit.locals),
+            ] {
+                if records.is_empty() {
+                    continue;
+                }
                 let mut table = to.open_table(definition)?;
                 for (key, record) in records {
                     match record {
@@ -336,6 +354,22 @@ fn prepare(to: &WriteTransaction, now: u64) -> Result<u64, redb::Error> {
             table.remove(key)?;
         }
     }
+    let mut locals = to.open_table(LOCALS)?;
+    let mut bad = Vec::new();
+    for entry in locals.iter()? {
+        let (key, record) = entry?;
+        if read_local(key.value(), record.value()).is_none() {
+            bad.push((key.value(), record.value().to_vec()));
+        }
+    }
+    for (key, record) in bad {
+        log::error!(
+            "the attributes kept of inode {key} were damaged; the record is set aside, and its \
+             permissions, owner and times are shown as if they had never been set"
+        );
+        aside.insert(&*format!("locals/{key}/{now}"), &*record)?;
+        locals.remove(key)?;
+    }
     let mut displaced = to.open_table(DISPLACED)?;
     let mut bad = Vec::new();
     for entry in displaced.iter()? {
@@ -375,6 +409,11 @@ fn place(table: TableDefinition<'_, u64, &[u8]>, key: u64) -> Vec<u8> {
     let mut place = table.name().as_bytes().to_vec();
     place.extend(key.to_le_bytes());
     place
+}
+
+/// `None` when the record is damaged.
+fn read_local(key: u64, record: &[u8]) -> Option<Local> {
+    Local::read(unsealed(LOCALS, key, record)?)
 }
 
 /// Files that were set aside because they could not be opened.

@@ -4,6 +4,7 @@ use crate::api::{FileId, FileItem, FileUrl, FolderListing, SubFolder, Whirlpool}
 use crate::secret::ApiKey;
 use crate::tree::NodeKey;
 use crate::tree::listing::{Surroundings, diff};
+use crate::tree::local::{Local, Timestamp};
 use crate::util::clock::Moment;
 use proptest::prelude::*;
 use redb::{ReadableDatabase, ReadableTableMetadata, TableDefinition};
@@ -395,6 +396,7 @@ fn changes_that_are_to_be_told_survive_a_kill_and_damage_takes_only_its_own() {
         files: vec![(kept, ino), (gone, ino)],
         gone: Vec::new(),
         folders: vec![(FolderId(9), ino)],
+        locals: Vec::new(),
         next: Some(8),
     };
     store.commit(&first).unwrap();
@@ -431,6 +433,79 @@ fn changes_that_are_to_be_told_survive_a_kill_and_damage_takes_only_its_own() {
     assert_eq!(pending.pending, [(6, b"b".to_vec())]);
     assert_eq!((pending.contents.len(), pending.next), (1, 8));
     assert!(store.is_damaged(), "set aside, not thrown away");
+}
+
+#[test]
+fn attributes_survive_a_kill_and_a_damaged_record_takes_only_itself() {
+    let dir = folder();
+    let store = open(&dir).unwrap();
+    let number = |at: u64| Ino::new((1 << 62) + at).unwrap();
+    let local = |mode| Local {
+        mode: Some(mode),
+        modified: Some(Timestamp::new(-5, 999_999_999)),
+        ..Local::new(Timestamp::new(1_700_000_000, 1))
+    };
+    // Bytes by which the record is found in the file again.
+    let harmed = Local {
+        uid: Some(0x6d72_6168),
+        gid: Some(0x6465_6d72),
+        accessed: Some(Timestamp::new(0x6d6d_6d6d_6d6d_6d6d, 0)),
+        ..local(0o644)
+    };
+    let commit = |locals: Vec<(u64, Option<Vec<u8>>)>| {
+        let commit = Commit {
+            locals,
+            ..Commit::default()
+        };
+        store.commit(&commit).unwrap();
+    };
+    let record = |at, local: Local| (number(at).get(), Some(local.record()));
+    commit(vec![
+        record(1, local(0o600)),
+        record(2, harmed),
+        record(3, local(0o7)),
+    ]);
+    commit(vec![record(1, local(0o4711)), (number(3).get(), None)]);
+    // Gone without a word, as in a kill.
+    std::mem::forget(store);
+    let copy = folder();
+    let path = copy.path().join("primary.redb");
+    std::fs::copy(dir.path().join("primary.redb"), &path).unwrap();
+    let store = open(&copy).unwrap();
+    let all = store.primary().unwrap().locals;
+    assert_eq!(all, [(number(1), local(0o4711)), (number(2), harmed)]);
+    // Nobody else's account: permissions are of no use to its files.
+    store.claim(MAIL).unwrap();
+    drop(store);
+    let other = Store::open(copy.path(), fingerprint("another-key"), Clock::system()).unwrap();
+    let error = other.claim("other@example.org").unwrap_err();
+    assert!(matches!(error, StoreError::OtherAccount { .. }), "{error}");
+    drop(other);
+
+    scratch(path.clone(), &harmed.record());
+    let store = open(&copy).unwrap();
+    let all = store.primary().unwrap().locals;
+    assert_eq!(all, [(number(1), local(0o4711))]);
+    assert_eq!(store.snapshot().damaged, 1, "set aside, not thrown away");
+    drop(store);
+
+    // A store of a version that kept none gets the table, and loses nothing.
+    let database = redb::Database::open(&path).unwrap();
+    let change = database.begin_write().unwrap();
+    let table: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("locals");
+    assert!(change.delete_table(table).unwrap());
+    change.commit().unwrap();
+    drop(database);
+    let store = open(&copy).unwrap();
+    assert!(store.primary().unwrap().locals.is_empty());
+    assert_eq!(store.snapshot().damaged, 1);
+    let again = Commit {
+        locals: vec![record(1, local(0o600))],
+        ..Commit::default()
+    };
+    store.commit(&again).unwrap();
+    let all = store.primary().unwrap().locals;
+    assert_eq!(all, [(number(1), local(0o600))]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What the outbox asks of the tree and of the files, and what it tells them.
 //!
 //! Everything here runs under the outbox's lock, or on its journal's thread.
+use super::attributes;
+use super::conflict::Doubt;
 use super::files::{Base, Files};
 use crate::api::{FileUrl, FolderId};
 use crate::outbox::intent::{Done, Entry, Place, Remote, Thing, Version};
@@ -19,14 +21,21 @@ pub(super) struct Around {
     tree: Tree,
     versions: Versions,
     pub(super) files: Files,
+    doubts: mpsc::UnboundedSender<Doubt>,
 }
 
 impl Around {
-    pub(super) fn new(tree: Tree, versions: Versions) -> Self {
+    /// Files that others may have changed as well are told to `doubts`: few, and each a folder to be listed.
+    pub(super) fn new(
+        tree: Tree,
+        versions: Versions,
+        doubts: mpsc::UnboundedSender<Doubt>,
+    ) -> Self {
         Self {
             tree,
             versions,
             files: Files::default(),
+            doubts,
         }
     }
 
@@ -54,6 +63,7 @@ impl Around {
         });
         tell.remove(ino, node.is_folder(), || self.known(node), after);
         self.tree.unshow(ino, node.parent);
+        attributes::forget(&self.tree, tell, ino);
         if let Some(file) = self.files.get(ino) {
             file.lock().is_unlinked = true;
         }
@@ -68,6 +78,7 @@ impl Around {
     pub(super) fn place(&self, tell: &mut Telling<'_>, node: &Node, to: Place) {
         let ino = node.ino;
         tell.rename(ino, node.is_folder(), || self.known(node), to.clone());
+        attributes::keep_time(&self.tree, tell, node);
         let placed = Node {
             parent: to.folder,
             name: to.name,
@@ -159,7 +170,14 @@ impl Surroundings for Around {
                 self.show_stored(ino, url, left);
             }
             Done::Made { id, .. } => self.tree.made(ino, *id),
-            Done::Removed { url, .. } => self.tree.removed(url.id()),
+            Done::Removed { url, was_there, .. } => {
+                self.tree.removed(url.id());
+                if !was_there && let Some(node) = self.tree.own(ino) {
+                    let folder = node.parent;
+                    // Nobody listens on a mount that is read-only.
+                    let _ = self.doubts.send(Doubt { ino, folder });
+                }
+            }
             Done::Placed { url: None, .. }
             | Done::Nothing(_)
             | Done::Uncopied(_)
@@ -188,6 +206,7 @@ impl Surroundings for Around {
         }
         match has {
             Some(Remote { thing, place, size }) => {
+                self.tree.recall_local(ino);
                 match thing {
                     Thing::File(url) => self.tree.show(Node {
                         ino,

@@ -3,7 +3,7 @@
 //! The kernel lets one program at a time change a folder, so what was looked up is still so when it is
 //! changed, but for what the account was told meanwhile.
 use super::open::{Access, OpenFile};
-use super::{Volume, VolumeError};
+use super::{Volume, VolumeError, attributes};
 use crate::outbox::intent::{Place, Version};
 use crate::tree::{Caller, Ino, Kind, NAME_MAX, Node, OwnFile, encode};
 use crate::util::cached::Cached;
@@ -74,7 +74,8 @@ impl Volume {
             let folder = place.folder;
             tell.create(ino, place, version, record);
             inner.tree.show(node.clone());
-            inner.tree.touch(folder);
+            attributes::touch(&inner.tree, tell, ino, inner.tree.timestamp());
+            attributes::touch_folder(&inner.tree, tell, folder);
         });
         Ok(Arc::new(node))
     }
@@ -95,7 +96,8 @@ impl Volume {
             inner.outbox.with(|tell| {
                 tell.make_folder(ino, place.clone());
                 inner.tree.show_folder(ino, None, place.folder, &place.name);
-                inner.tree.touch(place.folder);
+                attributes::touch_folder(&inner.tree, tell, ino);
+                attributes::touch_folder(&inner.tree, tell, place.folder);
             });
             inner.tree.own(ino).ok_or(VolumeError::NotFound)
         })
@@ -225,9 +227,9 @@ impl Volume {
             }
             let (from, into) = (moved.parent, to.folder);
             around.place(tell, &moved, to);
-            tree.touch(from);
+            attributes::touch_folder(tree, tell, from);
             if from != into {
-                tree.touch(into);
+                attributes::touch_folder(tree, tell, into);
             }
             Ok(())
         })
@@ -240,8 +242,8 @@ impl Volume {
             let other = tree.newest(other).ok_or(VolumeError::NotFound)?;
             around.place(tell, &one, place(other.parent, &other.name));
             around.place(tell, &other, place(one.parent, &one.name));
-            tree.touch(one.parent);
-            tree.touch(other.parent);
+            attributes::touch_folder(tree, tell, one.parent);
+            attributes::touch_folder(tree, tell, other.parent);
             Ok(())
         })
     }
@@ -251,7 +253,7 @@ impl Volume {
         self.inner.outbox.with(|tell| {
             let node = tree.newest(node).ok_or(VolumeError::NotFound)?;
             self.inner.around.remove(tell, &node, None);
-            tree.touch(node.parent);
+            attributes::touch_folder(tree, tell, node.parent);
             Ok(())
         })
     }
