@@ -9,7 +9,7 @@ use crate::write::content::Origin;
 use crate::write::file::StagedFile;
 use crate::write::staging::Staging;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, TryLockError};
 use std::time::Duration;
 
 /// All of them. The table's lock is held for a look only.
@@ -53,10 +53,28 @@ pub(super) struct State {
     pub(super) writers: usize,
     /// When it was written to last, since 1970, as long as the tree does not show that.
     pub(super) modified: Option<Duration>,
-    /// A version was noted that may not be on disk yet.
-    pub(super) is_unwritten: bool,
+    /// What of it is on disk.
+    pub(super) versions: Progress,
     /// No name leads to it any more: its content goes with the last handle.
     pub(super) is_unlinked: bool,
+}
+
+/// How far versions of a file are, counted since it was opened.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Sealed, or being sealed.
+    pub(super) begun: u64,
+    /// Noted in the outbox.
+    pub(super) noted: u64,
+    /// Known to be written down.
+    pub(super) written: u64,
+}
+
+impl Progress {
+    /// Whether all are on disk.
+    pub(super) fn is_written(&self) -> bool {
+        self.begun <= self.written
+    }
 }
 
 impl Files {
@@ -131,7 +149,7 @@ impl FileState {
                 handles: 0,
                 writers: 0,
                 modified: None,
-                is_unwritten: false,
+                versions: Progress::default(),
                 is_unlinked: false,
             }),
         }
@@ -148,6 +166,11 @@ impl FileState {
             size: state.staged.as_ref()?.size(),
             modified: state.modified?,
         })
+    }
+
+    /// Whether a version is being sealed, which waits for the disk.
+    pub(super) fn is_being_sealed(&self) -> bool {
+        matches!(self.sealing.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     /// Whether all its bytes are staged here.

@@ -19,10 +19,12 @@ impl Volume {
         let inner = &self.inner;
         let _sealing = lock(&file.sealing);
         let staged = {
-            let state = file.lock();
+            let mut state = file.lock();
             if state.is_unlinked {
                 return Ok(None);
             }
+            // Before it counts as unchanged: who flushes it meanwhile waits for this one.
+            state.versions.begun += u64::from(state.is_changed());
             state.staged.clone()
         };
         let Some(staged) = staged else {
@@ -48,7 +50,7 @@ impl Volume {
                 if state.is_unlinked {
                     return false;
                 }
-                state.is_unwritten = true;
+                state.versions.noted = state.versions.begun;
                 (Arc::clone(&state.node), state.modified)
             };
             // The kernel may have forgotten it by now, and the tree with it.
@@ -139,10 +141,12 @@ impl Volume {
     }
 
     /// A handle was closed: what it wrote and did not flush is sealed, and the file forgotten if it was the last.
-    pub(super) fn closed(&self, file: Arc<FileState>) {
+    /// Who only read seals nothing of what others are writing.
+    pub(super) fn closed(&self, file: Arc<FileState>, wrote: bool) {
         let is_changed = {
             let state = file.lock();
-            state.is_changed() && !state.is_unlinked
+            let is_last = state.handles == 0;
+            (wrote || is_last) && state.is_changed() && !state.is_unlinked
         };
         if !is_changed {
             return self.tidy(&file);
