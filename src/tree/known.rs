@@ -84,6 +84,11 @@ impl Tree {
         names.any(|name| *name == *node.name)
     }
 
+    /// The folder from which something was removed here.
+    pub fn gone_from(&self, ino: Ino) -> Option<Ino> {
+        read(&self.inner.own).gone_from(ino)
+    }
+
     /// The name that the account has of a node: without the number that tells it from its namesakes.
     pub fn true_name(&self, node: &Node) -> OsString {
         let Some(folder) = self.id_of(node.parent) else {

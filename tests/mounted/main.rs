@@ -6,12 +6,14 @@
 mod changes;
 mod comforts;
 mod commands;
+mod conflicts;
 mod harness;
 mod hostile;
 mod life;
 mod memory;
 mod moving;
 mod names;
+mod outbox;
 mod programs;
 mod reading;
 mod refusals;

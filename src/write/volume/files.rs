@@ -9,7 +9,7 @@ use crate::write::content::Origin;
 use crate::write::file::StagedFile;
 use crate::write::staging::Staging;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
 /// All of them. The table's lock is held for a look only.
@@ -53,6 +53,8 @@ pub(super) struct State {
     pub(super) writers: usize,
     /// When it was written to last, since 1970, as long as the tree does not show that.
     pub(super) modified: Option<Duration>,
+    /// A version was sealed that is not noted yet: nobody else can say what the file holds.
+    pub(super) is_sealing: bool,
     /// What of it is on disk.
     pub(super) versions: Progress,
     /// No name leads to it any more: its content goes with the last handle.
@@ -149,6 +151,7 @@ impl FileState {
                 handles: 0,
                 writers: 0,
                 modified: None,
+                is_sealing: false,
                 versions: Progress::default(),
                 is_unlinked: false,
             }),
@@ -168,11 +171,6 @@ impl FileState {
         })
     }
 
-    /// Whether a version is being sealed, which waits for the disk.
-    pub(super) fn is_being_sealed(&self) -> bool {
-        matches!(self.sealing.try_lock(), Err(TryLockError::WouldBlock))
-    }
-
     /// Whether all its bytes are staged here.
     pub(super) fn is_staged_whole(&self) -> bool {
         let state = self.lock();
@@ -184,7 +182,8 @@ impl FileState {
 
     fn is_idle(&self) -> bool {
         let state = self.lock();
-        state.handles == 0 && (state.is_unlinked || !state.is_changed())
+        let has_all = state.is_unlinked || !state.is_changed();
+        state.handles == 0 && !state.is_sealing && has_all
     }
 
     fn needs(&self, url: &FileUrl) -> bool {

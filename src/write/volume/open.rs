@@ -197,17 +197,18 @@ impl OpenFile {
     }
 
     fn settle(&self, caller: Caller, uploads: bool) -> Cached<Result<(), VolumeError>> {
-        let (is_changed, is_written, is_small) = {
+        let (is_changed, is_sealing, is_written, is_small) = {
             let state = self.file.lock();
             let is_changed = state.is_changed() && !state.is_unlinked;
             let staged = state.staged.as_ref();
             let is_small = staged.is_some_and(|staged| staged.size() <= SMALL);
-            (is_changed, state.versions.is_written(), is_small)
+            let is_written = state.versions.is_written();
+            (is_changed, state.is_sealing, is_written, is_small)
         };
         let (volume, file) = (self.volume.clone(), Arc::clone(&self.file));
         // A small one goes into its record: no wait for the disk before the record's own.
-        let is_inside = is_changed && is_small && file.is_staged_whole() && !file.is_being_sealed();
-        let sealed = is_inside.then(|| volume.seal(&file));
+        let is_inside = is_small && is_changed && !is_sealing && file.is_staged_whole();
+        let sealed = is_inside.then(|| volume.seal_for(&file));
         Cached::wait(async move {
             if let Some(sealed) = sealed {
                 sealed?;
@@ -215,7 +216,9 @@ impl OpenFile {
                 // Also when there is nothing to seal: another handle may be at it.
                 let (sealing, sealed) = (volume.clone(), Arc::clone(&file));
                 let runtime = &volume.inner.runtime;
-                let ended = runtime.spawn_blocking(move || sealing.seal(&sealed)).await;
+                let ended = runtime
+                    .spawn_blocking(move || sealing.seal_for(&sealed))
+                    .await;
                 ended.map_err(|_| VolumeError::Ending)??;
             }
             let noted = file.lock().versions.noted;

@@ -16,8 +16,20 @@ impl Volume {
     /// Seals a version of what a file holds now, if that is not sealed yet, and notes it. What is not in the
     /// note is on disk; the note itself is with the outbox's next commit. Blocks for the disk.
     pub(super) fn seal(&self, file: &Arc<FileState>) -> Result<Option<Version>, VolumeError> {
+        let sealed = {
+            let _sealing = lock(&file.sealing);
+            file.lock().is_sealing = true;
+            let sealed = self.seal_now(file);
+            file.lock().is_sealing = false;
+            sealed
+        };
+        // Its last handle may have been closed meanwhile.
+        self.tidy(file);
+        sealed
+    }
+
+    fn seal_now(&self, file: &Arc<FileState>) -> Result<Option<Version>, VolumeError> {
         let inner = &self.inner;
-        let _sealing = lock(&file.sealing);
         let staged = {
             let mut state = file.lock();
             if state.is_unlinked {
@@ -138,6 +150,16 @@ impl Volume {
     pub(super) async fn uploaded(&self, ino: Ino) -> Result<(), VolumeError> {
         let uploaded = self.inner.outbox.uploaded(ino).await;
         uploaded.map_err(VolumeError::Upload)
+    }
+
+    /// Seals for a program that waits. Should that fail, and nobody have the file open any more, it is tried again
+    /// until it does not.
+    pub(super) fn seal_for(&self, file: &Arc<FileState>) -> Result<(), VolumeError> {
+        let sealed = self.seal(file);
+        if sealed.is_err() && file.lock().handles == 0 {
+            self.closed(Arc::clone(file), true);
+        }
+        sealed.map(|_| ())
     }
 
     /// A handle was closed: what it wrote and did not flush is sealed, and the file forgotten if it was the last.
