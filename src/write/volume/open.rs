@@ -216,9 +216,9 @@ impl OpenFile {
                 // Also when there is nothing to seal: another handle may be at it.
                 let (sealing, sealed) = (volume.clone(), Arc::clone(&file));
                 let runtime = &volume.inner.runtime;
-                let ended = runtime
-                    .spawn_blocking(move || sealing.seal_for(&sealed))
-                    .await;
+                let ended = runtime.spawn_blocking(move || sealing.seal_for(&sealed));
+                let ended = caller.deadline.run(ended).await;
+                let ended = ended.ok_or(VolumeError::Timeout)?;
                 ended.map_err(|_| VolumeError::Ending)??;
             }
             let noted = file.lock().versions.noted;
@@ -228,7 +228,8 @@ impl OpenFile {
                 versions.written = versions.written.max(noted);
             }
             if uploads {
-                volume.uploaded(file.ino).await?;
+                let uploaded = caller.deadline.run(volume.uploaded(file.ino)).await;
+                uploaded.ok_or(VolumeError::Timeout)??;
             }
             Ok(())
         })
