@@ -557,7 +557,7 @@ mod tests {
 
     #[test]
     fn the_last_that_is_noted_of_attributes_is_written_down_also_after_a_failed_commit() {
-        let mut state = State::new(Pending::default(), Duration::ZERO);
+        let mut state = State::new(Pending::default(), Settle::default());
         let ino = |number| Ino::own(number).unwrap();
         let local = |seconds| Local::new(Timestamp::new(seconds, 0));
         for second in [1, 2] {
