@@ -3,6 +3,7 @@ use super::exit::Failure;
 use super::files;
 use super::mounts;
 use super::output::{binary, printable, say};
+use crate::config::AccountName;
 use crate::control::client::AskError;
 use crate::control::unsent::{Change, UnsentFigures};
 use crate::control::{Answer, Client, Request, Unsent};
@@ -58,6 +59,10 @@ pub struct Which {
     /// Everything the account refused, in all your mounts; what was removed here has no path any more
     #[arg(long)]
     pub all: bool,
+
+    /// With --all: only in the mount of this account
+    #[arg(long, value_name = "NAME", requires = "all")]
+    pub account: Option<AccountName>,
 }
 
 /// Where something is decided: a mount, and a file or folder in it unless all is meant.
@@ -116,7 +121,7 @@ fn decided(client: &mut Client, request: &Request) -> Result<u64, AskError> {
 
 fn targets(which: &Which) -> anyhow::Result<Vec<Target>> {
     if which.all {
-        let servers = mounts::servers(None)?.into_iter();
+        let servers = mounts::servers(which.account.as_ref())?.into_iter();
         let all = servers.map(|(client, pong)| Target {
             name: pong.mountpoint,
             client,

@@ -131,15 +131,14 @@ pub(super) fn unsent(control: &Control, inode: Option<u64>) -> Answer {
 
 /// Tries again what was given up.
 pub(super) fn retry(control: &Control, inode: Option<u64>) -> Answer {
-    if control.read_only {
-        return Answer::error("a read-only mount tells the account nothing");
-    }
     let entries = match chosen(control, inode, true) {
         Ok(entries) => entries,
         Err(refusal) => return refusal,
     };
     for (ino, _) in &entries {
-        control.volume.retry(*ino);
+        if let Err(error) = control.volume.retry(*ino) {
+            return Answer::error(error.to_string());
+        }
     }
     Answer::Decided {
         count: number(entries.len()),

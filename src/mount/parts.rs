@@ -82,7 +82,7 @@ pub(super) async fn first_answers(
     client: &Client,
     clock: Clock,
     runtime: &runtime::Handle,
-    store: Store,
+    store: &Store,
 ) -> anyhow::Result<Parts> {
     let ask = |span| {
         Ask::new(
@@ -170,7 +170,7 @@ pub(super) fn parts(
     clock: Clock,
     runtime: &runtime::Handle,
     root: RootFolder,
-    store: Store,
+    store: &Store,
 ) -> anyhow::Result<Parts> {
     let settings = TreeSettings {
         root,
@@ -208,7 +208,7 @@ pub(super) fn parts(
         reader.clone(),
         client.clone(),
         clock,
-        &store,
+        store,
         volume_settings(config)?,
         runtime.clone(),
     )

@@ -78,10 +78,10 @@ async fn serve(
     let known = parts::known_root(&config, &store);
     let is_known = known.is_some();
     let parts = if let Some(root) = known {
-        parts::parts(&config, &client, clock, &runtime, root, store.clone())?
+        parts::parts(&config, &client, clock, &runtime, root, &store)?
     } else {
         tokio::select! {
-            parts = parts::first_answers(&config, &client, clock, &runtime, store.clone()) => parts?,
+            parts = parts::first_answers(&config, &client, clock, &runtime, &store) => parts?,
             _ = signals.next() => bail!("ended before the account had answered"),
         }
     };

@@ -244,9 +244,10 @@ async fn rename_files(shared: &Shared, files: &[(Ino, FileUrl, Box<OsStr>)]) -> 
 
 async fn remove_files(shared: &Shared, files: &[(Ino, FileUrl)]) -> Landed {
     let urls: Vec<FileUrl> = files.iter().map(|(_, url)| url.clone()).collect();
-    let removed = |(ino, url): &(Ino, FileUrl)| Done::Removed {
+    let removed = |(ino, url): &(Ino, FileUrl), was_there| Done::Removed {
         ino: *ino,
         url: url.clone(),
+        was_there,
     };
     let ask = shared.ask(CHANGE);
     let mut landed = Landed::default();
@@ -254,7 +255,7 @@ async fn remove_files(shared: &Shared, files: &[(Ino, FileUrl)]) -> Landed {
         Ok(gone) => {
             for file in files {
                 if gone.iter().any(|url| url.id() == file.1.id()) {
-                    landed.done.push(removed(file));
+                    landed.done.push(removed(file, true));
                 } else {
                     landed.alone.push(file.0);
                     landed.again(&[file.0], Duration::ZERO);
@@ -263,7 +264,9 @@ async fn remove_files(shared: &Shared, files: &[(Ino, FileUrl)]) -> Landed {
         }
         // Gone already, by a call whose answer was lost or by somebody else.
         Err(error) if error.kind == ErrorKind::NotFound && files.len() == 1 => {
-            landed.done.extend(files.iter().map(removed));
+            landed
+                .done
+                .extend(files.iter().map(|file| removed(file, false)));
         }
         // Removing what is gone does no harm, so there is nothing to look for.
         Err(error) => {

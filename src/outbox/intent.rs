@@ -181,6 +181,8 @@ pub enum Done {
         ino: Ino,
         /// Which.
         url: FileUrl,
+        /// Whether it was there until now, as far as is known.
+        was_there: bool,
     },
     /// A folder is gone.
     FolderRemoved(Ino),
@@ -514,7 +516,7 @@ impl Intents {
                     }
                 }
             }),
-            Done::Removed { ino, url } => self.change(ino, false, None, |entry| {
+            Done::Removed { ino, url, .. } => self.change(ino, false, None, |entry| {
                 entry.discard.retain(|spent| spent.url != url);
                 entry
                     .remote

@@ -286,7 +286,11 @@ impl World {
                 for (_, url) in &files {
                     self.account.files.remove(&url.to_string());
                 }
-                let done = |(ino, url)| Done::Removed { ino, url };
+                let done = |(ino, url)| Done::Removed {
+                    ino,
+                    url,
+                    was_there: true,
+                };
                 files.into_iter().map(done).collect()
             }
             Batch::RemoveFolder { ino, id } => {

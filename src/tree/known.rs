@@ -49,6 +49,34 @@ impl Tree {
         read(&self.inner.own).get(ino).flatten().cloned()
     }
 
+    /// Whether something is shown under a name in a folder, by what is in memory.
+    pub fn shows(&self, folder: Ino, name: &OsStr) -> bool {
+        let own = read(&self.inner.own);
+        if own.find(folder, name).is_some() {
+            return true;
+        }
+        let listing = self.id_of(folder).and_then(|id| self.inner.cache.get(id));
+        listing.is_some_and(|listing| own.look_up(&listing, name).is_some())
+    }
+
+    /// Whether the account has another file with the name of this one in its folder, by the listing in memory.
+    pub fn has_namesake(&self, node: &Node) -> bool {
+        let Some(folder) = self.id_of(node.parent) else {
+            return false;
+        };
+        let Some(listing) = self.inner.cache.get(folder) else {
+            return false;
+        };
+        let numbering = lock(&self.inner.folders).numbering(folder);
+        let own = read(&self.inner.own);
+        let others = listing
+            .entries()
+            .iter()
+            .filter(|other| !other.is_folder() && other.ino != node.ino && !own.hides(other));
+        let mut names = others.map(|other| numbering.true_name(other));
+        names.any(|name| *name == *node.name)
+    }
+
     /// The name that the account has of a node: without the number that tells it from its namesakes.
     pub fn true_name(&self, node: &Node) -> OsString {
         let Some(folder) = self.id_of(node.parent) else {

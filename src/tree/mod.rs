@@ -62,7 +62,7 @@ pub use inode::{GENERATION, Ino};
 pub use large::LargeSnapshot;
 pub use listing::{EntryChange, Listing, diff};
 pub use local::{AttributeChange, Local, MODE_BITS, Times, Timestamp};
-pub use names::{NAME_MAX, decode, encode};
+pub use names::{NAME_MAX, decode, encode, name_with};
 pub use node::{ContentType, File, Folder, Kind, Node, NodeKey, OwnFile};
 pub use renew::Renewed;
 pub use root::{RootError, RootFolder, resolve_root};

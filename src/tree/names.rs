@@ -135,6 +135,11 @@ pub(super) fn numbered(name: &OsStr, number: u32, is_folder: bool) -> OsString {
     with_suffix(name, &format!(" ({number})"), is_folder)
 }
 
+/// A file's name with `mark` before its extension.
+pub fn name_with(name: &OsStr, mark: &str) -> OsString {
+    with_suffix(name, mark, false)
+}
+
 /// Puts `suffix` before the extension and cuts what stands before it so that all fits.
 fn with_suffix(name: &OsStr, suffix: &str, is_folder: bool) -> OsString {
     let bytes = name.as_bytes();

@@ -161,6 +161,34 @@ impl Mount {
         self.child = Some(child);
     }
 
+    /// A command of somebody in the mount's own surroundings.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = command();
+        command
+            .env("HOME", self.folders.path().join("home"))
+            .env("XDG_RUNTIME_DIR", self.folders.path().join("run"));
+        if let Some(clock) = &self.clock {
+            command.env("FICHIERFS_CLOCK", clock);
+        }
+        command
+    }
+
+    /// From the next start on with another option, or without it.
+    pub(crate) fn add_option(&mut self, option: &str) {
+        self.options.push(option.to_owned());
+    }
+
+    pub(crate) fn remove_option(&mut self, option: &str) {
+        self.options.retain(|it| it != option);
+    }
+
+    /// Unmounts without waiting for the program, which is handed out.
+    pub(crate) fn unmount_only(&mut self) -> Child {
+        let status = Command::new("umount").arg(self.dir()).status().unwrap();
+        assert!(status.success(), "umount: {status}");
+        self.child.take().expect("a started mount")
+    }
+
     /// The serving process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("a started mount").id()

@@ -13,6 +13,7 @@ mod life;
 mod memory;
 mod moving;
 mod names;
+mod outbox;
 mod programs;
 mod reading;
 mod refusals;

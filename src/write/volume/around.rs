@@ -2,6 +2,7 @@
 //!
 //! Everything here runs under the outbox's lock, or on its journal's thread.
 use super::attributes;
+use super::conflict::Doubt;
 use super::files::{Base, Files};
 use crate::api::{FileUrl, FolderId};
 use crate::outbox::intent::{Done, Entry, Place, Remote, Thing, Version};
@@ -20,14 +21,21 @@ pub(super) struct Around {
     tree: Tree,
     versions: Versions,
     pub(super) files: Files,
+    doubts: mpsc::UnboundedSender<Doubt>,
 }
 
 impl Around {
-    pub(super) fn new(tree: Tree, versions: Versions) -> Self {
+    /// Files that others may have changed as well are told to `doubts`: few, and each a folder to be listed.
+    pub(super) fn new(
+        tree: Tree,
+        versions: Versions,
+        doubts: mpsc::UnboundedSender<Doubt>,
+    ) -> Self {
         Self {
             tree,
             versions,
             files: Files::default(),
+            doubts,
         }
     }
 
@@ -162,7 +170,14 @@ impl Surroundings for Around {
                 self.show_stored(ino, url, left);
             }
             Done::Made { id, .. } => self.tree.made(ino, *id),
-            Done::Removed { url, .. } => self.tree.removed(url.id()),
+            Done::Removed { url, was_there, .. } => {
+                self.tree.removed(url.id());
+                if !was_there && let Some(node) = self.tree.own(ino) {
+                    let folder = node.parent;
+                    // Nobody listens on a mount that is read-only.
+                    let _ = self.doubts.send(Doubt { ino, folder });
+                }
+            }
             Done::Placed { url: None, .. }
             | Done::Nothing(_)
             | Done::Uncopied(_)

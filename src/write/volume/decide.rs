@@ -5,8 +5,13 @@ use crate::write::staging::StagingUsage;
 
 impl Volume {
     /// Tries again what was given up of a file or folder.
-    pub fn retry(&self, ino: Ino) {
+    ///
+    /// # Errors
+    /// [`VolumeError::ReadOnly`]: nothing may be changed.
+    pub fn retry(&self, ino: Ino) -> Result<(), VolumeError> {
+        self.admit()?;
         self.inner.outbox.with(|telling| telling.retry(ino));
+        Ok(())
     }
 
     /// Forgets what the account was not told of a file or folder: it is shown again as the account has it,

@@ -6,6 +6,7 @@
 //!        ─▶ open      handles
 //!        ─▶ files     one content per inode, for all its handles
 //!        ─▶ seal      what was written becomes a version that the outbox knows
+//!        ─▶ conflict  what others changed as well
 //!        ─▶ attributes   what the account cannot hold      ─▶ state   how far the account is behind
 //!        ─▶ around    what the outbox asks of the tree and of the files
 //!        ─▶ replay    what an earlier life did not get told
@@ -19,6 +20,7 @@
 //! has of a file and what the tree shows of it change under the outbox's lock only, so under that they agree.
 mod around;
 mod attributes;
+mod conflict;
 mod decide;
 mod error;
 mod files;
@@ -41,11 +43,14 @@ use crate::read::Reader;
 use crate::tree::{Caller, Ino, Node, Store, Tree};
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
+use crate::util::sync::lock;
 use around::Around;
+use conflict::Doubt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime;
+use tokio::sync::mpsc;
 
 /// What a volume is bounded by and where it keeps things.
 #[derive(Debug, Clone)]
@@ -80,6 +85,7 @@ struct Inner {
     versions: Versions,
     around: Arc<Around>,
     outbox: Outbox,
+    doubts: Mutex<Option<mpsc::UnboundedReceiver<Doubt>>>,
     settings: VolumeSettings,
 }
 
@@ -107,7 +113,8 @@ impl Volume {
         let staging = Staging::open(&settings.staging_dir, settings.staging_size)
             .map_err(super::error::StageError::from)?;
         let versions = Versions::new(staging.clone(), reader.clone(), clock, runtime.clone());
-        let around = Arc::new(Around::new(tree.clone(), versions.clone()));
+        let (tell_doubts, doubts) = mpsc::unbounded_channel();
+        let around = Arc::new(Around::new(tree.clone(), versions.clone(), tell_doubts));
         let pending = store.pending().map_err(crate::outbox::OutboxError::from)?;
         let outbox = Outbox::open(
             client,
@@ -131,6 +138,7 @@ impl Volume {
                 versions,
                 around,
                 outbox,
+                doubts: Mutex::new(Some(doubts)),
                 settings,
             }),
         };
@@ -140,8 +148,13 @@ impl Volume {
 
     /// Begins to tell the account, in the background; not if nothing may be changed.
     pub fn start(&self) {
-        if !self.inner.settings.is_read_only {
-            self.inner.outbox.start();
+        if self.inner.settings.is_read_only {
+            return;
+        }
+        self.inner.outbox.start();
+        if let Some(doubts) = lock(&self.inner.doubts).take() {
+            let volume = Arc::downgrade(&self.inner);
+            self.inner.runtime.spawn(Self::watch_doubts(volume, doubts));
         }
     }
 

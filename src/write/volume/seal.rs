@@ -1,6 +1,7 @@
 //! What was written becomes a version: sealed, on disk, and noted in the outbox.
 use super::files::{Base, FileState};
 use super::{Volume, VolumeError, attributes};
+use crate::outbox::Telling;
 use crate::outbox::intent::{Place, Version};
 use crate::tree::{Ino, Kind, Node, OwnFile, Timestamp};
 use crate::util::sync::lock;
@@ -58,31 +59,21 @@ impl Volume {
                 .or(inner.tree.own(file.ino))
                 .unwrap_or(node);
             let node = inner.tree.newest(&node).unwrap_or(node);
-            let known = inner.around.known(&node);
-            let is_numbered = known
-                .as_ref()
-                .is_some_and(|known| known.place.name != node.name);
-            tell.rewrite(file.ino, || known, version, record);
-            if is_numbered {
-                // What tells it from its namesakes becomes its name, so that they do not change theirs.
-                let place = Place {
-                    folder: node.parent,
-                    name: node.name.clone(),
-                };
-                tell.rename(file.ino, false, || None, place);
-            }
+            let place = self.note(tell, &node, version, record);
             if let Some(original) = sealed.content.unchanged() {
                 tell.copy_of(file.ino, original.url.clone());
             }
             let modified = modified.map_or_else(|| inner.tree.timestamp(), Timestamp::from);
             attributes::touch(&inner.tree, tell, file.ino, modified);
             inner.tree.show(Node {
+                ino: file.ino,
                 kind: Kind::Own(OwnFile {
                     ino: file.ino,
                     size: version.size,
                     modified: modified.seconds(),
                 }),
-                ..Node::clone(&node)
+                parent: place.folder,
+                name: place.name,
             });
             let mut state = file.lock();
             if !state.is_changed() {
@@ -96,6 +87,49 @@ impl Volume {
             return Ok(None);
         }
         Ok(Some(version))
+    }
+
+    /// Notes a version of a file; says where the file is wanted and to be shown.
+    fn note(
+        &self,
+        tell: &mut Telling<'_>,
+        node: &Node,
+        version: Version,
+        record: Vec<u8>,
+    ) -> Place {
+        let (inner, ino) = (&self.inner, node.ino);
+        let here = Place {
+            folder: node.parent,
+            name: node.name.clone(),
+        };
+        if tell.entry(ino).is_some() {
+            tell.rewrite(ino, || None, version, record);
+            return here;
+        }
+        if inner.tree.is_gone(ino) {
+            // Others have removed or replaced what it was made of.
+            let place = match inner.tree.shows(here.folder, &here.name) {
+                true => self.apart(node),
+                false => here.clone(),
+            };
+            log::warn!(
+                "{} was changed here and removed or replaced by others; it is kept as {}",
+                here.name.to_string_lossy(),
+                place.name.to_string_lossy()
+            );
+            tell.create(ino, place.clone(), version, record);
+            inner.tree.disturb(ino, here.folder, &here.name);
+            inner.tree.disturb(ino, place.folder, &place.name);
+            return place;
+        }
+        let known = inner.around.known(node);
+        let true_name = known.as_ref().map(|known| known.place.name.clone());
+        tell.rewrite(ino, || known, version, record);
+        if true_name.is_some_and(|name| name != here.name) {
+            // What tells it from its namesakes becomes its name, so that they do not change theirs.
+            tell.rename(ino, false, || None, here.clone());
+        }
+        here
     }
 
     /// Waits until the account has what a file holds.

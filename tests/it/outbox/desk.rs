@@ -101,7 +101,7 @@ impl Surroundings for Ground {
             Done::Made { ino, id, .. } => {
                 known.folders.insert(*ino, *id);
             }
-            Done::Removed { ino, url } if known.files.get(ino) == Some(url) => {
+            Done::Removed { ino, url, .. } if known.files.get(ino) == Some(url) => {
                 known.files.remove(ino);
             }
             _ => {}

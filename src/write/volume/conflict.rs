@@ -1,0 +1,105 @@
+//! A file was changed here and by others. Both contents are kept: theirs under its name, ours under a name that
+//! says what it is.
+//!
+//! It shows in one of two ways. Before ours was told: the tree knows that what it was made of is gone. After:
+//! the account did not have the replaced file any more when it was to be removed. Then its folder is listed
+//! again, and another file with that name there is theirs.
+use super::{Inner, Volume};
+use crate::api::Requester;
+use crate::outbox::intent::Place;
+use crate::tree::{Caller, Ino, Node, name_with};
+use crate::util::deadline::Deadline;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::ffi::{OsStr, OsString};
+use std::sync::Weak;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How long looking at a folder again may take: nobody waits for it. The 30 s between two listings (API
+/// reference 3), and a silence after a flood.
+const LOOK: Duration = Duration::from_secs(120);
+
+/// A file whose replaced content was gone already.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Doubt {
+    pub(super) ino: Ino,
+    pub(super) folder: Ino,
+}
+
+impl Volume {
+    /// Looks at what was gone already when it was to be removed, one after the other, until the volume ends.
+    pub(super) async fn watch_doubts(
+        volume: Weak<Inner>,
+        mut doubts: mpsc::UnboundedReceiver<Doubt>,
+    ) {
+        while let Some(doubt) = doubts.recv().await {
+            let Some(inner) = volume.upgrade() else {
+                return;
+            };
+            let caller = Caller {
+                requester: Requester::SELF,
+                deadline: Deadline::within(inner.clock, LOOK),
+            };
+            match inner.tree.renew(doubt.folder, caller).await {
+                Ok(_) => Self { inner }.resolve(doubt),
+                Err(error) => log::info!(
+                    "whether somebody else changed inode {} is not known: {error}",
+                    doubt.ino
+                ),
+            }
+        }
+    }
+
+    fn resolve(&self, doubt: Doubt) {
+        let (tree, around) = (&self.inner.tree, &self.inner.around);
+        self.inner.outbox.with(|tell| {
+            let Some(node) = tree.own(doubt.ino) else {
+                return;
+            };
+            if node.parent != doubt.folder || !tree.has_namesake(&node) {
+                return;
+            }
+            let to = self.apart(&node);
+            log::warn!(
+                "{} was changed by others as well; what was written here is kept as {}",
+                node.name.to_string_lossy(),
+                to.name.to_string_lossy()
+            );
+            around.place(tell, &node, to.clone());
+            tree.disturb(node.ino, node.parent, &node.name);
+            tree.disturb(node.ino, to.folder, &to.name);
+        });
+    }
+
+    /// Where a file goes whose name is somebody else's by now.
+    pub(super) fn apart(&self, node: &Node) -> Place {
+        Place {
+            folder: node.parent,
+            name: conflict_name(&node.name, self.inner.tree.now()).into_boxed_os_str(),
+        }
+    }
+}
+
+/// `name (conflict 2026-11-21 14.30.05).ext`, in the machine's own time.
+fn conflict_name(name: &OsStr, now: i64) -> OsString {
+    let date = Timestamp::from_second(now).unwrap_or_default();
+    let date = date.to_zoned(TimeZone::system());
+    name_with(
+        name,
+        &format!(" (conflict {})", date.strftime("%Y-%m-%d %H.%M.%S")),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_says_what_it_is_and_keeps_its_ending() {
+        let name = conflict_name(OsStr::new("letter.odt"), 1_800_000_000);
+        let name = name.to_str().unwrap();
+        assert!(name.starts_with("letter (conflict 2027-01-1"), "{name}");
+        assert!(name.ends_with(").odt"), "{name}");
+    }
+}
