@@ -181,15 +181,22 @@ impl OpenFile {
     /// Somebody closes one of the descriptors of this open: what was written survives a crash from then on, and is
     /// uploaded some time later, or by then if the volume waits for uploads. Nothing to do if nothing was written.
     pub fn flush(&self, caller: Caller) -> Cached<Result<(), VolumeError>> {
-        self.settle(caller, self.volume.inner.settings.waits_for_upload)
+        let uploads = self.volume.inner.settings.waits_for_upload;
+        self.settle(caller, uploads, false)
     }
 
-    /// What was written survives a crash from then on. Never waits for an upload.
+    /// What was written, and what was set of its attributes, survives a crash from then on. Never waits for an
+    /// upload.
     pub fn sync(&self, caller: Caller) -> Cached<Result<(), VolumeError>> {
-        self.settle(caller, false)
+        self.settle(caller, false, true)
     }
 
-    fn settle(&self, caller: Caller, uploads: bool) -> Cached<Result<(), VolumeError>> {
+    fn settle(
+        &self,
+        caller: Caller,
+        uploads: bool,
+        attributes: bool,
+    ) -> Cached<Result<(), VolumeError>> {
         let (is_changed, is_unwritten, is_small) = {
             let state = self.file.lock();
             let is_changed = state.is_changed() && !state.is_unlinked;
@@ -197,7 +204,7 @@ impl OpenFile {
             let is_small = staged.is_some_and(|staged| staged.size() <= SMALL);
             (is_changed, state.is_unwritten, is_small)
         };
-        if !is_changed && !is_unwritten {
+        if !is_changed && !is_unwritten && !attributes {
             return Cached::Hit(Ok(()));
         }
         let (volume, file) = (self.volume.clone(), Arc::clone(&self.file));
