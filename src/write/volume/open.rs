@@ -191,7 +191,8 @@ impl OpenFile {
         self.settle(caller, self.volume.inner.settings.waits_for_upload)
     }
 
-    /// What was written survives a crash from then on, whoever wrote it. Never waits for an upload.
+    /// What was written, whoever wrote it, and what was set of its attributes survives a crash from then on. Never
+    /// waits for an upload.
     pub fn sync(&self, caller: Caller) -> Cached<Result<(), VolumeError>> {
         self.settle(caller, false)
     }
