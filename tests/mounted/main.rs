@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     reason = "what a test cannot set up fails the test"
 )]
+mod attributes;
 mod changes;
 mod comforts;
 mod commands;

@@ -55,10 +55,28 @@ pub(super) struct State {
     pub(super) modified: Option<Duration>,
     /// A version was sealed that is not noted yet: nobody else can say what the file holds.
     pub(super) is_sealing: bool,
-    /// A version was noted that may not be on disk yet.
-    pub(super) is_unwritten: bool,
+    /// What of it is on disk.
+    pub(super) versions: Progress,
     /// No name leads to it any more: its content goes with the last handle.
     pub(super) is_unlinked: bool,
+}
+
+/// How far versions of a file are, counted since it was opened.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Sealed, or being sealed.
+    pub(super) begun: u64,
+    /// Noted in the outbox.
+    pub(super) noted: u64,
+    /// Known to be written down.
+    pub(super) written: u64,
+}
+
+impl Progress {
+    /// Whether all are on disk.
+    pub(super) fn is_written(&self) -> bool {
+        self.begun <= self.written
+    }
 }
 
 impl Files {
@@ -134,7 +152,7 @@ impl FileState {
                 writers: 0,
                 modified: None,
                 is_sealing: false,
-                is_unwritten: false,
+                versions: Progress::default(),
                 is_unlinked: false,
             }),
         }

@@ -181,50 +181,56 @@ impl OpenFile {
     /// Somebody closes one of the descriptors of this open: what was written survives a crash from then on, and is
     /// uploaded some time later, or by then if the volume waits for uploads. Nothing to do if nothing was written.
     pub fn flush(&self, caller: Caller) -> Cached<Result<(), VolumeError>> {
+        let is_settled = {
+            let state = self.file.lock();
+            (!state.is_changed() || state.is_unlinked) && state.versions.is_written()
+        };
+        if is_settled {
+            return Cached::Hit(Ok(()));
+        }
         self.settle(caller, self.volume.inner.settings.waits_for_upload)
     }
 
-    /// What was written survives a crash from then on. Never waits for an upload.
+    /// What was written, whoever wrote it, and what was set of its attributes survives a crash from then on. Never
+    /// waits for an upload.
     pub fn sync(&self, caller: Caller) -> Cached<Result<(), VolumeError>> {
         self.settle(caller, false)
     }
 
     fn settle(&self, caller: Caller, uploads: bool) -> Cached<Result<(), VolumeError>> {
-        let (is_changed, is_unwritten, is_small) = {
+        let (is_changed, is_sealing, is_written, is_small) = {
             let state = self.file.lock();
             let is_changed = state.is_changed() && !state.is_unlinked;
             let staged = state.staged.as_ref();
             let is_small = staged.is_some_and(|staged| staged.size() <= SMALL);
-            (is_changed, state.is_unwritten, is_small)
+            let is_written = state.versions.is_written();
+            (is_changed, state.is_sealing, is_written, is_small)
         };
-        if !is_changed && !is_unwritten {
-            return Cached::Hit(Ok(()));
-        }
         let (volume, file) = (self.volume.clone(), Arc::clone(&self.file));
         // A small one goes into its record: no wait for the disk before the record's own.
-        let sealed =
-            (is_changed && is_small && file.is_staged_whole()).then(|| volume.seal_for(&file));
+        let is_inside = is_small && is_changed && !is_sealing && file.is_staged_whole();
+        let sealed = is_inside.then(|| volume.seal_for(&file));
         Cached::wait(async move {
-            match sealed {
-                Some(sealed) => sealed?,
-                None if is_changed => {
-                    let (sealing, sealed) = (volume.clone(), Arc::clone(&file));
-                    let runtime = &volume.inner.runtime;
-                    let ended = runtime
-                        .spawn_blocking(move || sealing.seal_for(&sealed))
-                        .await;
-                    ended.map_err(|_| VolumeError::Ending)??;
-                }
-                None => {}
+            if let Some(sealed) = sealed {
+                sealed?;
+            } else if is_changed || !is_written {
+                // Also when there is nothing to seal: another handle may be at it.
+                let (sealing, sealed) = (volume.clone(), Arc::clone(&file));
+                let runtime = &volume.inner.runtime;
+                let ended = runtime.spawn_blocking(move || sealing.seal_for(&sealed));
+                let ended = caller.deadline.run(ended).await;
+                let ended = ended.ok_or(VolumeError::Timeout)?;
+                ended.map_err(|_| VolumeError::Ending)??;
             }
-            // Noted again while this one is being written, it stays marked.
-            let was = std::mem::replace(&mut file.lock().is_unwritten, false);
-            if let Err(error) = volume.written(caller.deadline).await {
-                file.lock().is_unwritten |= was;
-                return Err(error);
+            let noted = file.lock().versions.noted;
+            volume.written(caller.deadline).await?;
+            {
+                let versions = &mut file.lock().versions;
+                versions.written = versions.written.max(noted);
             }
             if uploads {
-                volume.uploaded(file.ino).await?;
+                let uploaded = caller.deadline.run(volume.uploaded(file.ino)).await;
+                uploaded.ok_or(VolumeError::Timeout)??;
             }
             Ok(())
         })
@@ -268,6 +274,13 @@ impl OpenFile {
     pub fn copy(&self, to: u64, from: &Self, range: Range<u64>) -> Result<u64, VolumeError> {
         let sealed = from.sealed();
         Ok(self.change()?.copy(to, &sealed?, range)?)
+    }
+
+    /// It was just made, and its first version noted: closing it waits for that to be on disk.
+    pub(super) fn noted(&self) {
+        let versions = &mut self.file.lock().versions;
+        versions.begun += 1;
+        versions.noted = versions.begun;
     }
 
     /// What it holds now, never to be changed again.
@@ -317,7 +330,7 @@ impl Drop for OpenFile {
             state.handles -= 1;
             state.writers -= usize::from(self.writes);
         }
-        self.volume.closed(Arc::clone(&self.file));
+        self.volume.closed(Arc::clone(&self.file), self.writes);
         if self.writes {
             self.hold();
         }

@@ -31,10 +31,12 @@ impl Volume {
     fn seal_now(&self, file: &Arc<FileState>) -> Result<Option<Version>, VolumeError> {
         let inner = &self.inner;
         let staged = {
-            let state = file.lock();
+            let mut state = file.lock();
             if state.is_unlinked {
                 return Ok(None);
             }
+            // Before it counts as unchanged: who flushes it meanwhile waits for this one.
+            state.versions.begun += u64::from(state.is_changed());
             state.staged.clone()
         };
         let Some(staged) = staged else {
@@ -60,7 +62,7 @@ impl Volume {
                 if state.is_unlinked {
                     return false;
                 }
-                state.is_unwritten = true;
+                state.versions.noted = state.versions.begun;
                 (Arc::clone(&state.node), state.modified)
             };
             // The kernel may have forgotten it by now, and the tree with it.
@@ -155,16 +157,18 @@ impl Volume {
     pub(super) fn seal_for(&self, file: &Arc<FileState>) -> Result<(), VolumeError> {
         let sealed = self.seal(file);
         if sealed.is_err() && file.lock().handles == 0 {
-            self.closed(Arc::clone(file));
+            self.closed(Arc::clone(file), true);
         }
         sealed.map(|_| ())
     }
 
     /// A handle was closed: what it wrote and did not flush is sealed, and the file forgotten if it was the last.
-    pub(super) fn closed(&self, file: Arc<FileState>) {
+    /// Who only read seals nothing of what others are writing.
+    pub(super) fn closed(&self, file: Arc<FileState>, wrote: bool) {
         let is_changed = {
             let state = file.lock();
-            state.is_changed() && !state.is_unlinked
+            let is_last = state.handles == 0;
+            (wrote || is_last) && state.is_changed() && !state.is_unlinked
         };
         if !is_changed {
             return self.tidy(&file);
