@@ -30,14 +30,16 @@ def fichierfs(service, folder, options):
     return command, {"HTTPS_PROXY": service.proxy, "FICHIERFS_API_KEY": service.key, "HOME": str(folder)}
 
 
-def rclone(*flags):
+def rclone(*flags, writes=False):
     def make(service, folder, options):
         del options  # Those are fichierfs's own.
         config = folder / "rclone.conf"
         config.touch()
-        command = [target() / "interop-venv/bin/rclone", "mount", "F:", folder / "mnt", "--read-only",
+        command = [target() / "interop-venv/bin/rclone", "mount", "F:", folder / "mnt",
                    "--config", config, "--cache-dir", folder / "cache", "--vfs-cache-mode", "full",
                    "--vfs-cache-max-size", "10G", *flags]
+        if not writes:
+            command += ["--read-only"]
         if os.geteuid() == 0:
             command += ["--allow-other"]
         return command, {"HTTPS_PROXY": service.proxy, "RCLONE_CA_CERT": str(service.ca), "HOME": str(folder),
@@ -51,6 +53,8 @@ OURS = Client("fichierfs", fichierfs)
 RCLONE = Client("rclone", rclone(), enforce=False)
 MEDIA = Client("rclone, media flags", rclone(*MEDIA_FLAGS), enforce=False)
 LOCKED = Client("rclone, rules enforced", rclone())
+RCLONE_WRITING = Client("rclone", rclone(writes=True), enforce=False)
+LOCKED_WRITING = Client("rclone, rules enforced", rclone(writes=True))
 
 
 class Mount:

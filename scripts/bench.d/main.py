@@ -12,6 +12,7 @@ import load
 import priority
 import reading
 import report
+import writing
 from measure import Run
 from processes import end_on_signals, target, work_folder
 
@@ -32,6 +33,8 @@ ROWS = {
     "hostile": load.hostile,
     "stalled": load.stalled,
     "priority": priority.priority,
+    "unpack": writing.unpack,
+    "large": writing.large,
 }
 
 

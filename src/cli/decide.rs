@@ -91,9 +91,9 @@ pub fn discard(args: &DiscardArgs) -> Result<ExitCode, Failure> {
     let mut count = 0;
     for mut target in targets(&args.which)? {
         let inode = target.inode;
-        let unsent = match target.client.ask(&Request::Unsent { inode }, LIMIT)? {
-            Answer::Unsent(unsent) => unsent,
-            _ => return Err(AskError::Malformed.into()),
+        let asked = target.client.ask(&Request::Unsent { inode }, LIMIT)?;
+        let Answer::Unsent(unsent) = asked else {
+            return Err(AskError::Malformed.into());
         };
         if unsent.count == 0 {
             continue;

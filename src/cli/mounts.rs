@@ -57,10 +57,7 @@ pub(super) fn draining(account: Option<&AccountName>) -> Option<(Client, Pong)> 
     let account = Account::resolve(options, &Surroundings::of_process().ok()?).ok()?;
     let mut client = find::of_account(&account)?;
     let pong = client.ping().ok()?;
-    let is_mounted = mountinfo::table()
-        .ok()?
-        .iter()
-        .any(|entry| entry.device == pong.device);
+    let is_mounted = mountinfo::is_there(&pong.account, &pong.device).ok()?;
     (!is_mounted).then_some((client, pong))
 }
 

@@ -9,6 +9,7 @@ use crate::control::client::AskError;
 use crate::control::unsent::FailedFigures;
 use crate::control::{Answer, Client, Left, Request, Synced};
 use anyhow::{Context, anyhow};
+use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -122,15 +123,17 @@ fn words(path: &str, synced: &Synced) -> String {
     }
     let more = synced.failed.saturating_sub(synced.failures.len() as u64);
     if more > 0 {
-        text.push_str(&format!("and {more} more\n"));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "and {more} more");
     }
     if synced.held_up > 0 {
-        text.push_str(&format!("{} more wait for these\n", synced.held_up));
+        let _ = writeln!(text, "{} more wait for these", synced.held_up);
     }
-    text.push_str(&format!(
-        "{path}: the account did not take {}; see: fichierfs retry --help, fichierfs discard --help\n",
+    let _ = writeln!(
+        text,
+        "{path}: the account did not take {}; see: fichierfs retry --help, fichierfs discard --help",
         files::count(synced.failed)
-    ));
+    );
     text
 }
 

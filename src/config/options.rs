@@ -161,8 +161,8 @@ pub struct MountOptions {
     #[arg(long, value_name = "NUMBER", value_parser = values::streams, help_heading = "Service")]
     pub streams_per_file: Option<usize>,
 
-    /// Bytes that wait for their upload at most; beyond, programs that write hear that the disk is full
-    /// [default: half of what is free on the disk of the state folder when it is mounted]
+    /// Bytes that wait for their upload at most, on the disk of the state folder; beyond, programs that write
+    /// hear that it is full [default: half of the disk's free space]
     #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Writing")]
     pub staging_size: Option<u64>,
 

@@ -19,7 +19,7 @@
 //! What the kernel keeps stays right without a word from here: pages, since under an inode the
 //! content changes through this mount only, and the kernel keeps its pages in step with what it sends
 //! (`write`, `O_DIRECT`, `truncate`, `fallocate`, `copy_file_range`); names and listings, since it takes
-//! its own changes in by itself. What changes in the account goes through [`notify`].
+//! its own changes in by itself. What changes in the account goes through `notify`.
 //!
 //! The answers that are sticky in the kernel (ENOSYS: never asked again) are chosen on purpose:
 //! `access` is checked by the kernel itself (`default_permissions`). On a read-only mount `flush` and

@@ -295,10 +295,13 @@ impl Existing {
         let found = self.tree.lookup(self.folder, &self.name, self.caller);
         // Gone again: whoever asks may ask again.
         let node = found.ready().await?.ok_or(VolumeError::NotFound)?;
-        let file = self.volume.open_file(node.ino, self.access)?;
+        // The kernel does not hold it before it is answered, and what nobody holds cannot be opened.
+        let node = self.tree.remember(&node);
+        let file = self.volume.open_file(node.ino, self.access);
+        self.tree.forget(node.ino, 1);
         Ok(Opened {
             node,
-            file,
+            file: file?,
             is_new: false,
         })
     }

@@ -55,6 +55,13 @@ pub fn table() -> io::Result<Vec<Entry>> {
     Ok(text.split(|b| *b == b'\n').filter_map(parse).collect())
 }
 
+/// Whether a mount of `account` with this device is there. The account tells it from another mount that the
+/// kernel gave the number of one that is gone.
+pub fn is_there(account: &str, device: &str) -> io::Result<bool> {
+    let is_meant = |entry: &Entry| entry.device == device && entry.account() == Some(account);
+    Ok(table()?.iter().any(is_meant))
+}
+
 /// What is mounted at exactly `mountpoint`, the uppermost if there are several. The path must be
 /// canonical, as the table's are.
 pub fn top_at(mountpoint: &Path) -> io::Result<Option<Entry>> {

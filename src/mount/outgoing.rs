@@ -52,7 +52,7 @@ pub(super) fn figures(control: &Control) -> WriteFigures {
 pub(super) async fn sync(control: &Control, inode: Option<u64>, teller: &Teller) -> Answer {
     let above = match wanted(inode) {
         Ok(above) => above,
-        Err(refusal) => return refusal,
+        Err(refusal) => return Answer::error(refusal),
     };
     let outbox = control.volume.outbox();
     let mut steps = outbox.steps();
@@ -113,7 +113,7 @@ pub(super) async fn sync(control: &Control, inode: Option<u64>, teller: &Teller)
 pub(super) fn unsent(control: &Control, inode: Option<u64>) -> Answer {
     let entries = match chosen(control, inode, inode.is_none()) {
         Ok(entries) => entries,
-        Err(refusal) => return refusal,
+        Err(refusal) => return Answer::error(refusal),
     };
     let first = entries.iter().take(MOST_LISTED);
     let first = first.map(|(_, entry)| UnsentFigures {
@@ -133,7 +133,7 @@ pub(super) fn unsent(control: &Control, inode: Option<u64>) -> Answer {
 pub(super) fn retry(control: &Control, inode: Option<u64>) -> Answer {
     let entries = match chosen(control, inode, true) {
         Ok(entries) => entries,
-        Err(refusal) => return refusal,
+        Err(refusal) => return Answer::error(refusal),
     };
     for (ino, _) in &entries {
         if let Err(error) = control.volume.retry(*ino) {
@@ -149,7 +149,7 @@ pub(super) fn retry(control: &Control, inode: Option<u64>) -> Answer {
 pub(super) async fn discard(control: &Control, inode: Option<u64>) -> Answer {
     let mut entries = match chosen(control, inode, inode.is_none()) {
         Ok(entries) => entries,
-        Err(refusal) => return refusal,
+        Err(refusal) => return Answer::error(refusal),
     };
     // What is in a folder before the folder.
     let depth = |place: Option<&Place>| {
@@ -171,18 +171,22 @@ pub(super) async fn discard(control: &Control, inode: Option<u64>) -> Answer {
 }
 
 /// The changes meant: those of a file, or below a folder; with `failed_only` those that were given up.
-fn chosen(control: &Control, inode: Option<u64>, failed_only: bool) -> Result<Vec<Told>, Answer> {
+fn chosen(
+    control: &Control,
+    inode: Option<u64>,
+    failed_only: bool,
+) -> Result<Vec<Told>, &'static str> {
     let above = wanted(inode)?;
     let mut entries = concerned(control, control.volume.outbox().entries(), above);
     entries.retain(|(_, entry)| !failed_only || entry.failed.is_some());
     Ok(entries)
 }
 
-fn wanted(inode: Option<u64>) -> Result<Option<Ino>, Answer> {
+fn wanted(inode: Option<u64>) -> Result<Option<Ino>, &'static str> {
     let Some(number) = inode else {
         return Ok(None);
     };
-    let ino = Ino::new(number).ok_or_else(|| Answer::error("no file has that number"))?;
+    let ino = Ino::new(number).ok_or("no file has that number")?;
     // Everything is below the root.
     Ok(Some(ino).filter(|ino| *ino != Ino::ROOT))
 }

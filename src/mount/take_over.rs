@@ -45,9 +45,7 @@ fn gives_way(account: &Account) -> bool {
     let Ok(pong) = client.ping() else {
         return false;
     };
-    let is_mounted =
-        mountinfo::table().is_ok_and(|table| table.iter().any(|entry| entry.device == pong.device));
-    if is_mounted {
+    if mountinfo::is_there(&pong.account, &pong.device).unwrap_or(true) {
         return false;
     }
     if let Err(error) = client.give_way() {
@@ -58,9 +56,7 @@ fn gives_way(account: &Account) -> bool {
         "process {} was still uploading for an earlier mount of the account; its work is taken over",
         pong.pid
     );
-    match client.watch_end().and_then(|end| end.wait(END)) {
-        Ok(has_ended) => has_ended,
-        // It has ended already.
-        Err(_) => true,
-    }
+    let ended = client.watch_end().and_then(|end| end.wait(END));
+    // That it cannot be waited for means that it has ended already.
+    ended.unwrap_or(true)
 }

@@ -85,8 +85,11 @@ pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
     fn taken(&self, place: &Place) -> Option<Ino>;
     /// Whether somebody here still reads a file of the account; see [`Outbox::let_go`].
     fn is_held(&self, url: &FileUrl) -> bool;
-    /// The account has done something, and this is left to be told of it.
-    fn told(&self, done: &Done, left: Option<&Entry>);
+    /// The account has done something, and this is left to be told of it. If nothing is, what is to be
+    /// remembered, also over a restart, until the account's listings show it; see [`Outbox::open`].
+    fn told(&self, done: &Done, left: Option<&Entry>) -> Option<Vec<u8>>;
+    /// What was remembered and is shown by the account, since this was asked last.
+    fn shown(&self) -> Vec<Ino>;
     /// What was changed of a file or folder is given up: it is as the account has it, `has`, if it has it.
     fn taken_back(&self, ino: Ino, has: Option<&Remote>);
 }
@@ -388,7 +391,13 @@ fn write_down(
     state: &Mutex<State>,
     around: &dyn Surroundings,
 ) -> Result<bool, Arc<str>> {
-    let (commit, released) = lock(state).take();
+    let (commit, released) = {
+        let mut state = lock(state);
+        for ino in around.shown() {
+            state.remember(ino, None);
+        }
+        state.take()
+    };
     if commit.is_empty() {
         return Ok(false);
     }

@@ -7,10 +7,11 @@ use super::plan::Batch;
 use super::{Shared, change, look, upload};
 use crate::api::{ApiError, ErrorKind};
 use crate::tree::Ino;
+use crate::util::clock::Moment;
 use crate::util::sync::lock;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::{Id, JoinError, JoinSet};
 
 /// Uploads under way at once: enough to hide the wait for reports behind the next transfer; more would
@@ -24,6 +25,9 @@ const CHANGES: usize = 4;
 /// How long what may have been done is left alone before it is looked for: listings show an upload late
 /// (API reference 10).
 pub(super) const APPEARS: Duration = Duration::from_secs(30);
+
+/// Planning takes one part in so many of the time, and one more.
+const PLANNING_SHARE: u32 = 9;
 
 /// A pause before trying again when nothing is known that would end the wait.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -126,8 +130,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
         if *stopping.borrow() {
             return;
         }
-        start_batches(&shared, &mut under_way);
+        let began = Instant::now();
+        // One moment for planning and for the next time: what becomes ready in between is not slept through.
         let now = shared.clock.now();
+        start_batches(&shared, &mut under_way, now);
+        // While ten thousand files are written, each stirs; planning looks at all of them, and others wait for
+        // the lock meanwhile.
+        tokio::time::sleep(began.elapsed() * PLANNING_SHARE).await;
         let next = lock(&shared.state).next_moment(now);
         let wake = next.unwrap_or(now.after(IDLE));
         tokio::select! {
@@ -190,7 +199,10 @@ impl UnderWay {
                 let ino = done.ino();
                 let told = done.clone();
                 state.done(done, now);
-                shared.around.told(&told, state.entry(ino));
+                let record = shared.around.told(&told, state.entry(ino));
+                if state.entry(ino).is_none() {
+                    state.remember(ino, record);
+                }
             }
             state.end(&batch.inos());
             for (ino, wait) in landed.later {
@@ -212,8 +224,7 @@ impl UnderWay {
     }
 }
 
-fn start_batches(shared: &Arc<Shared>, under_way: &mut UnderWay) {
-    let now = shared.clock.now();
+fn start_batches(shared: &Arc<Shared>, under_way: &mut UnderWay, now: Moment) {
     let mut state = lock(&shared.state);
     for batch in state.plan(now, &*shared.around) {
         let (used, most) = under_way.slot(&batch);

@@ -54,6 +54,8 @@ pub(super) struct State {
     unwritten: Commit,
     /// Attributes that are to be written down, the last of each inode.
     locals: BTreeMap<u64, Option<Vec<u8>>>,
+    /// What the account was told and may not show yet, to be written down.
+    recent: BTreeMap<u64, Option<Vec<u8>>>,
     /// Files that programs hold open for writing.
     open: BTreeSet<Ino>,
     /// Uploads under way, by one of the files.
@@ -97,6 +99,7 @@ impl State {
             removed: BTreeMap::new(),
             unwritten: Commit::default(),
             locals: BTreeMap::new(),
+            recent: BTreeMap::new(),
             open: BTreeSet::new(),
             uploads: BTreeMap::new(),
             settle,
@@ -420,6 +423,11 @@ impl State {
         }
     }
 
+    /// What the account was told of something is to be remembered until it shows that, or need not be.
+    pub(super) fn remember(&mut self, ino: Ino, record: Option<Vec<u8>>) {
+        self.recent.insert(ino.get(), record);
+    }
+
     /// What is to be written down, and the versions that are of no use once it is.
     pub(super) fn take(&mut self) -> (Commit, Vec<u64>) {
         let mut commit = std::mem::take(&mut self.unwritten);
@@ -428,6 +436,7 @@ impl State {
         let changed = changed.map(|(ino, entry)| (ino.get(), entry.as_ref().map(record::write)));
         commit.pending.extend(changed);
         commit.locals = std::mem::take(&mut self.locals).into_iter().collect();
+        commit.recent = std::mem::take(&mut self.recent).into_iter().collect();
         let released = self.intents.take_released();
         // What came and went since the last commit is never written.
         commit.contents.retain(|(id, _)| !released.contains(id));
@@ -452,6 +461,9 @@ impl State {
         commit.folders.append(&mut self.unwritten.folders);
         for (key, record) in commit.locals.drain(..) {
             self.locals.entry(key).or_insert(record);
+        }
+        for (key, record) in commit.recent.drain(..) {
+            self.recent.entry(key).or_insert(record);
         }
         self.numbers.put_back();
         commit.next = None;

@@ -15,6 +15,7 @@ use crate::util::cached::Cached;
 use crate::util::sync::{lock, read, write};
 use std::ffi::OsStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Tree {
     /// A file or folder was made, changed or moved here: it is what `node` says, and where.
@@ -34,6 +35,30 @@ impl Tree {
     /// enough.
     pub fn told(&self, ino: Ino) {
         write(&self.inner.own).told(ino, self.inner.clock.now());
+    }
+
+    /// The same, at a time of an earlier life, since 1970. What the last listing of `folder` can be believed
+    /// about is not shown.
+    pub fn told_before(&self, ino: Ino, folder: Ino, at: Duration) {
+        let clock = self.inner.clock;
+        let told = clock.happened(at).unwrap_or(clock.now());
+        let listed = self.folder_id(folder).and_then(|id| {
+            let folders = lock(&self.inner.folders);
+            folders.get(id)?.kept
+        });
+        let mut own = write(&self.inner.own);
+        own.told(ino, told);
+        if let Some(listed) = listed.and_then(|listed| clock.happened(listed)) {
+            own.confirm(folder, listed);
+        }
+    }
+
+    /// What the account's listings show by now, of what it was told.
+    pub fn take_confirmed(&self) -> Vec<Ino> {
+        if read(&self.inner.own).has_none_over() {
+            return Vec::new();
+        }
+        write(&self.inner.own).take_over()
     }
 
     /// An id of a folder's is on its way out; `removed` when the account does not have it any more.

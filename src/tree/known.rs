@@ -29,11 +29,18 @@ impl Tree {
         Some(self.ino_of(parent))
     }
 
-    /// The folder that the account has under a name, by the listing in memory.
+    /// The folder that the account has under a name, as far as is known: by the listing in memory, but for
+    /// what was made, moved or removed here since.
     pub fn listed_folder(&self, folder: Ino, name: &OsStr) -> Option<Ino> {
-        let listing = self.inner.cache.get(self.id_of(folder)?)?;
-        let node = listing.get(name)?;
-        node.is_folder().then_some(node.ino)
+        let listing = self.id_of(folder).and_then(|id| self.inner.cache.get(id));
+        let own = read(&self.inner.own);
+        if let Some(node) = own.find(folder, name)
+            && node.is_folder()
+        {
+            return Some(node.ino);
+        }
+        let listed = listing.as_ref()?.get(name)?;
+        (listed.is_folder() && own.get(listed.ino).is_none()).then_some(listed.ino)
     }
 
     /// A node as it is shown by now, `None` when it was removed here.
@@ -75,6 +82,11 @@ impl Tree {
             .filter(|other| !other.is_folder() && other.ino != node.ino && !own.hides(other));
         let mut names = others.map(|other| numbering.true_name(other));
         names.any(|name| *name == *node.name)
+    }
+
+    /// The folder from which something was removed here.
+    pub fn gone_from(&self, ino: Ino) -> Option<Ino> {
+        read(&self.inner.own).gone_from(ino)
     }
 
     /// The name that the account has of a node: without the number that tells it from its namesakes.

@@ -23,6 +23,8 @@ pub(super) struct Own {
     shown: HashMap<Ino, Shown>,
     /// The names of those that are there, by folder.
     names: HashMap<Ino, BTreeMap<Box<OsStr>, Ino>>,
+    /// What need not be remembered any more, since [`Own::take_over`].
+    over: Vec<Ino>,
     /// Ids that are not shown any more, with their folder and when the account had removed them.
     hidden: HashMap<NodeKey, (Ino, Option<Moment>)>,
 }
@@ -96,6 +98,12 @@ impl Own {
         {
             self.shown.remove(&ino);
         }
+    }
+
+    /// The folder from which an inode was removed.
+    pub(super) fn gone_from(&self, ino: Ino) -> Option<Ino> {
+        let shown = self.shown.get(&ino)?;
+        shown.node.is_none().then_some(shown.folder)
     }
 
     /// What is shown of an inode, if it was changed here: `Some(None)` when it is gone.
@@ -181,9 +189,22 @@ impl Own {
         let shown = self.shown.iter();
         let over = shown.filter(|(_, shown)| is_over(shown.folder, shown.told));
         let over: Vec<Ino> = over.map(|(ino, _)| *ino).collect();
-        for ino in over {
-            self.forget(ino);
+        for ino in &over {
+            self.forget(*ino);
         }
+        self.over.extend(over);
+    }
+
+    /// Whether listings have confirmed nothing since [`Own::take_over`].
+    pub(super) fn has_none_over(&self) -> bool {
+        self.over.is_empty()
+    }
+
+    /// What listings have confirmed since this was asked last, and was not changed again since.
+    pub(super) fn take_over(&mut self) -> Vec<Ino> {
+        let mut over = std::mem::take(&mut self.over);
+        over.retain(|ino| !self.shown.contains_key(ino));
+        over
     }
 
     fn forget(&mut self, ino: Ino) {

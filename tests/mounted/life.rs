@@ -173,18 +173,22 @@ fn findmnt_sees_a_fuse_mount_of_ours() {
         return;
     }
     let fake = fake();
-    let mut mount = Mount::new(&fake);
-    let out = Command::new("findmnt")
-        .args(["-n", "-o", "FSTYPE,OPTIONS"])
-        .arg(mount.dir())
-        .output();
-    let out = String::from_utf8(out.unwrap().stdout).unwrap();
-    assert!(out.starts_with("fuse.fichierfs"), "{out}");
-    for option in ["ro", "nosuid", "nodev", "default_permissions"] {
-        assert!(
-            out.split([' ', ',', '\n']).any(|word| word == option),
-            "{option} in {out}"
-        );
+    let mut mount = Mount::prepared(&fake, None, &[]);
+    for access in ["rw", "ro"] {
+        mount.start();
+        let out = Command::new("findmnt")
+            .args(["-n", "-o", "FSTYPE,OPTIONS"])
+            .arg(mount.dir())
+            .output();
+        let out = String::from_utf8(out.unwrap().stdout).unwrap();
+        assert!(out.starts_with("fuse.fichierfs"), "{out}");
+        for option in [access, "nosuid", "nodev", "default_permissions"] {
+            assert!(
+                out.split([' ', ',', '\n']).any(|word| word == option),
+                "{option} in {out}"
+            );
+        }
+        mount.umount();
+        mount.add_option("--read-only");
     }
-    mount.umount();
 }

@@ -3,9 +3,11 @@
     clippy::unwrap_used,
     reason = "what a test cannot set up fails the test"
 )]
+mod attributes;
 mod changes;
 mod comforts;
 mod commands;
+mod conflicts;
 mod crash;
 mod harness;
 mod hostile;

@@ -1,7 +1,7 @@
 //! What was written and the account does not have yet: waiting for it, seeing it, deciding about it, and
 //! the ends of a mount that leave it or tell it.
 use crate::harness::{self, Drive, SOON, errno, eventually, names};
-use fake_1fichier::{Fake, Fault, FaultKind};
+use fake_1fichier::{Fault, FaultKind};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -42,9 +42,9 @@ impl Drive {
         document["mounts"][0]["status"]["writing"].take()
     }
 
-    /// Whether the account has a file of that name in its root.
-    fn has(&self, name: &str) -> bool {
-        has(&self.fake, name)
+    /// Whether the account has a file there.
+    fn has(&self, path: &str) -> bool {
+        !self.fake.account().files_at(path).is_empty()
     }
 
     /// Uploads come to nothing until the faults are cleared, for a reason that passes.
@@ -58,11 +58,6 @@ impl Drive {
         let fault = Fault::on("upload.cgi", FaultKind::Quota);
         self.fake.faults().add(fault);
     }
-}
-
-fn has(fake: &Fake, name: &str) -> bool {
-    let files = fake.account().files_at("");
-    files.iter().any(|file| file.name == name)
 }
 
 fn says(output: &Output, code: i32, words: &[&str]) {
@@ -104,8 +99,7 @@ fn sync_waits_and_status_tells_what_for() {
         0,
         &["folder: the account has everything"],
     );
-    let inside = drive.fake.account().files_at("folder");
-    assert_eq!(inside.len(), 1);
+    assert!(drive.has("folder/in"));
     let synced = drive.run(&["sync", "--json", "--account", "outbox-sync"]);
     says(&synced, 0, &["\"event\":\"done\"", "\"failed\":0"]);
     assert!(drive.has("beside"));

@@ -10,6 +10,8 @@ pub struct Commit {
     pub pending: Vec<(u64, Option<Vec<u8>>)>,
     /// Versions of files that the account does not have, by number.
     pub contents: Vec<(u64, Option<Vec<u8>>)>,
+    /// What the account was told and its listings may not show yet, by inode number.
+    pub recent: Vec<(u64, Option<Vec<u8>>)>,
     /// Files that are in the account now, with the inode numbers they keep.
     pub files: Vec<(FileId, Ino)>,
     /// Files that are gone from the account: no number is kept for them.
@@ -31,6 +33,7 @@ impl Commit {
             && self.gone.is_empty()
             && self.folders.is_empty()
             && self.locals.is_empty()
+            && self.recent.is_empty()
             && self.next.is_none()
     }
 }
@@ -42,6 +45,8 @@ pub struct Pending {
     pub pending: Vec<(u64, Vec<u8>)>,
     /// Numbers of the versions that are kept.
     pub contents: Vec<u64>,
+    /// What it was told and may not show yet, by inode number.
+    pub recent: Vec<(u64, Vec<u8>)>,
     /// Folders made here, with their inode numbers.
     pub folders: Vec<(FolderId, Ino)>,
     /// The next number that was never used.

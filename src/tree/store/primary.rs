@@ -12,6 +12,7 @@
 //! | `displaced` | file | the inode number it was given instead of its own |
 //! | `made` | folder | the inode number it was made under here |
 //! | `pending` | inode number | what the account has to be told of it |
+//! | `recent` | inode number | what it was told and may not show yet |
 //! | `contents` | number | a version of a file that the account does not have |
 //! | `locals` | inode number | attributes that the account cannot hold |
 //! | `damaged` | table, key, time | the record as it was found |
@@ -49,6 +50,7 @@ const NUMBERING: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("numberi
 const DISPLACED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("displaced");
 const MADE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("made");
 const PENDING: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("pending");
+const RECENT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("recent");
 const CONTENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("contents");
 const LOCALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("locals");
 const DAMAGED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("damaged");
@@ -147,6 +149,7 @@ impl PrimaryStore {
             let is_empty = to.open_table(NUMBERING)?.is_empty()?
                 && to.open_table(DISPLACED)?.is_empty()?
                 && to.open_table(PENDING)?.is_empty()?
+                && to.open_table(RECENT)?.is_empty()?
                 && to.open_table(MADE)?.is_empty()?
                 && to.open_table(LOCALS)?.is_empty()?;
             let refused = known.filter(|known| !known.is(owner) && !is_empty);
@@ -194,6 +197,7 @@ impl PrimaryStore {
             for (definition, records) in [
                 (PENDING, &commit.pending),
                 (CONTENTS, &commit.contents),
+                (RECENT, &commit.recent),
                 (LOCALS, &commit.locals),
             ] {
                 if records.is_empty() {
@@ -231,11 +235,15 @@ impl PrimaryStore {
     pub(super) fn pending(&self) -> Result<Pending, StoreError> {
         self.shelf.read(|from| {
             let mut all = Pending::default();
-            for entry in from.open_table(PENDING)?.iter()? {
-                let (key, record) = entry?;
-                let record = unsealed(PENDING, key.value(), record.value());
-                all.pending
-                    .extend(record.map(|it| (key.value(), it.to_vec())));
+            let Pending {
+                pending, recent, ..
+            } = &mut all;
+            for (definition, records) in [(PENDING, pending), (RECENT, recent)] {
+                for entry in from.open_table(definition)?.iter()? {
+                    let (key, record) = entry?;
+                    let record = unsealed(definition, key.value(), record.value());
+                    records.extend(record.map(|it| (key.value(), it.to_vec())));
+                }
             }
             for entry in from.open_table(CONTENTS)?.iter()? {
                 all.contents.push(entry?.0.value());
@@ -335,7 +343,7 @@ fn prepare(to: &WriteTransaction, now: u64) -> Result<u64, redb::Error> {
         aside.insert(&*format!("numbering/{folder}/{now}"), &*record)?;
         numbering.remove(folder)?;
     }
-    for definition in [PENDING, CONTENTS, MADE] {
+    for definition in [PENDING, RECENT, CONTENTS, MADE] {
         let mut table = to.open_table(definition)?;
         let mut bad = Vec::new();
         for entry in table.iter()? {

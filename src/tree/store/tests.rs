@@ -397,6 +397,7 @@ fn changes_that_are_to_be_told_survive_a_kill_and_damage_takes_only_its_own() {
         gone: Vec::new(),
         folders: vec![(FolderId(9), ino)],
         locals: Vec::new(),
+        recent: vec![(8, record("shown")), (9, None)],
         next: Some(8),
     };
     store.commit(&first).unwrap();

@@ -4,15 +4,20 @@
 use super::attributes;
 use super::conflict::Doubt;
 use super::files::{Base, Files};
-use crate::api::{FileUrl, FolderId};
+use super::recent::{Recent, Told};
+use crate::api::{FileId, FileUrl, FolderId};
 use crate::outbox::intent::{Done, Entry, Place, Remote, Thing, Version};
 use crate::outbox::{Surroundings, Telling};
 use crate::tree::{File, Ino, Kind, Node, NodeKey, Tree};
+use crate::util::sync::lock;
 use crate::write::content::Origin;
 use crate::write::versions::Versions;
 use bytes::Bytes;
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// The tree, the versions and the open files.
@@ -22,6 +27,8 @@ pub(super) struct Around {
     versions: Versions,
     pub(super) files: Files,
     doubts: mpsc::UnboundedSender<Doubt>,
+    /// Files of the account that were removed, by whose they were, until the account was told all of those.
+    spent: Mutex<HashMap<Ino, Vec<FileId>>>,
 }
 
 impl Around {
@@ -36,6 +43,7 @@ impl Around {
             versions,
             files: Files::default(),
             doubts,
+            spent: Mutex::default(),
         }
     }
 
@@ -91,6 +99,41 @@ impl Around {
         if tell.entry(ino).is_none() {
             self.tree.told(ino);
         }
+    }
+
+    /// What the account has by now of something it was told all of.
+    fn recent(&self, ino: Ino, spent: Vec<FileId>) -> Option<Recent> {
+        let at = Duration::from_secs(self.tree.now().unsigned_abs());
+        let Some(node) = self.tree.own(ino) else {
+            let folder = self.tree.gone_from(ino)?;
+            return Some(Recent {
+                at,
+                place: Place {
+                    folder,
+                    name: OsStr::new("").into(),
+                },
+                thing: Told::Gone,
+                spent,
+            });
+        };
+        let thing = match &node.kind {
+            Kind::File(file) => Told::File {
+                url: file.url.clone(),
+                size: file.size,
+                modified: file.uploaded.unwrap_or_default(),
+            },
+            Kind::Folder(_) => Told::Folder(self.tree.folder_id(ino)?),
+            Kind::Own(_) => return None,
+        };
+        Some(Recent {
+            at,
+            place: Place {
+                folder: node.parent,
+                name: node.name.clone(),
+            },
+            thing,
+            spent,
+        })
     }
 
     /// A file of the account is shown in the place of what was made here.
@@ -159,7 +202,7 @@ impl Surroundings for Around {
         self.versions.needs(url) || self.files.is_held(url)
     }
 
-    fn told(&self, done: &Done, left: Option<&Entry>) {
+    fn told(&self, done: &Done, left: Option<&Entry>) -> Option<Vec<u8>> {
         let ino = done.ino();
         for spent in left.iter().flat_map(|entry| &entry.discard) {
             self.tree.hide(spent.url.id(), spent.folder, false);
@@ -172,6 +215,7 @@ impl Surroundings for Around {
             Done::Made { id, .. } => self.tree.made(ino, *id),
             Done::Removed { url, was_there, .. } => {
                 self.tree.removed(url.id());
+                lock(&self.spent).entry(ino).or_default().push(url.id());
                 if !was_there && let Some(node) = self.tree.own(ino) {
                     let folder = node.parent;
                     // Nobody listens on a mount that is read-only.
@@ -184,9 +228,16 @@ impl Surroundings for Around {
             | Done::Surplus { .. }
             | Done::FolderRemoved(_) => {}
         }
-        if left.is_none() {
-            self.tree.told(ino);
+        if left.is_some() {
+            return None;
         }
+        self.tree.told(ino);
+        let spent = lock(&self.spent).remove(&ino).unwrap_or_default();
+        Some(self.recent(ino, spent)?.record())
+    }
+
+    fn shown(&self) -> Vec<Ino> {
+        self.tree.take_confirmed()
     }
 
     fn taken_back(&self, ino: Ino, has: Option<&Remote>) {

@@ -53,14 +53,30 @@ pub(super) struct State {
     pub(super) writers: usize,
     /// When it was written to last, since 1970, as long as the tree does not show that.
     pub(super) modified: Option<Duration>,
-    /// A version is being sealed, and not noted yet.
+    /// A version was sealed that is not noted yet: nobody else can say what the file holds.
     pub(super) is_sealing: bool,
-    /// Versions that were noted.
-    pub(super) noted: u64,
-    /// How many of them are known to be on disk.
-    pub(super) written: u64,
+    /// What of it is on disk.
+    pub(super) versions: Progress,
     /// No name leads to it any more: its content goes with the last handle.
     pub(super) is_unlinked: bool,
+}
+
+/// How far versions of a file are, counted since it was opened.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Sealed, or being sealed.
+    pub(super) begun: u64,
+    /// Noted in the outbox.
+    pub(super) noted: u64,
+    /// Known to be written down.
+    pub(super) written: u64,
+}
+
+impl Progress {
+    /// Whether all are on disk.
+    pub(super) fn is_written(&self) -> bool {
+        self.begun <= self.written
+    }
 }
 
 impl Files {
@@ -136,8 +152,7 @@ impl FileState {
                 writers: 0,
                 modified: None,
                 is_sealing: false,
-                noted: 0,
-                written: 0,
+                versions: Progress::default(),
                 is_unlinked: false,
             }),
         }
@@ -167,7 +182,8 @@ impl FileState {
 
     fn is_idle(&self) -> bool {
         let state = self.lock();
-        state.handles == 0 && (state.is_unlinked || !state.is_unnoted())
+        let has_all = state.is_unlinked || !state.is_changed();
+        state.handles == 0 && !state.is_sealing && has_all
     }
 
     fn needs(&self, url: &FileUrl) -> bool {
@@ -192,11 +208,6 @@ impl State {
     /// Whether there is something that no version has.
     pub(super) fn is_changed(&self) -> bool {
         self.staged.as_ref().is_some_and(|it| it.is_changed())
-    }
-
-    /// Whether there is something that the outbox does not know.
-    pub(super) fn is_unnoted(&self) -> bool {
-        self.is_changed() || self.is_sealing
     }
 
     /// Its content here, made if it is in the account only.

@@ -26,6 +26,7 @@ mod error;
 mod files;
 mod names;
 mod open;
+mod recent;
 mod replay;
 mod seal;
 mod state;
@@ -179,9 +180,9 @@ impl Volume {
         let volume = self.clone();
         let sealing = move || {
             let files = volume.inner.around.files.all();
-            files
-                .iter()
-                .try_for_each(|file| volume.seal(file).map(|_| ()))
+            // One that fails must not keep the others back.
+            let sealed = files.iter().map(|file| volume.seal(file).map(|_| ()));
+            sealed.fold(Ok(()), Result::and)
         };
         let sealed = self.inner.runtime.spawn_blocking(sealing).await;
         sealed.map_err(|_| VolumeError::Ending)??;

@@ -44,6 +44,7 @@ impl Volume {
             free?;
             let node = volume.make_file(place)?;
             let open = volume.open_node(&node, access)?;
+            open.noted();
             Ok((node, open))
         })
     }

@@ -99,8 +99,9 @@ impl Volume {
         Ok(open)
     }
 
-    /// Cuts a file or lengthens it with zeros, whether somebody has it open or not. If nobody has who could close
-    /// it later, it is noted like what was closed.
+    /// Cuts a file or lengthens it with zeros, whether somebody has it open or not. If nobody has it open for
+    /// writing, who could close it later, it is noted like what was closed: what is done later is not on disk
+    /// before it.
     pub fn resize(&self, ino: Ino, size: u64) -> Cached<Result<(), VolumeError>> {
         let access = Access {
             writes: true,
@@ -189,35 +190,37 @@ impl OpenFile {
     /// Somebody closes one of the descriptors of this open: what was written survives a crash from then on, and is
     /// uploaded some time later, or by then if the volume waits for uploads. Nothing to do if nothing was written.
     pub fn flush(&self, caller: Caller) -> Cached<Result<(), VolumeError>> {
+        let is_settled = {
+            let state = self.file.lock();
+            (!state.is_changed() || state.is_unlinked) && state.versions.is_written()
+        };
+        if is_settled {
+            return Cached::Hit(Ok(()));
+        }
         self.settle(caller, self.volume.inner.settings.waits_for_upload)
     }
 
-    /// What was written survives a crash from then on. Never waits for an upload.
+    /// What was written, whoever wrote it, and what was set of its attributes survives a crash from then on. Never
+    /// waits for an upload.
     pub fn sync(&self, caller: Caller) -> Cached<Result<(), VolumeError>> {
         self.settle(caller, false)
     }
 
     fn settle(&self, caller: Caller, uploads: bool) -> Cached<Result<(), VolumeError>> {
-        let is_written = {
-            let state = self.file.lock();
-            state.written == state.noted && (state.is_unlinked || !state.is_unnoted())
-        };
-        if is_written {
-            return Cached::Hit(Ok(()));
-        }
         let noted = self.noted();
         let (volume, file) = (self.volume.clone(), Arc::clone(&self.file));
         Cached::wait(async move {
-            noted.ready().await?;
-            // Another one may be noted while these are written down.
-            let noted = file.lock().noted;
+            let noted = caller.deadline.run(noted.ready()).await;
+            noted.ok_or(VolumeError::Timeout)??;
+            let noted = file.lock().versions.noted;
             volume.written(caller.deadline).await?;
             {
-                let mut state = file.lock();
-                state.written = state.written.max(noted);
+                let versions = &mut file.lock().versions;
+                versions.written = versions.written.max(noted);
             }
             if uploads {
-                volume.uploaded(file.ino).await?;
+                let uploaded = caller.deadline.run(volume.uploaded(file.ino)).await;
+                uploaded.ok_or(VolumeError::Timeout)??;
             }
             Ok(())
         })
@@ -225,25 +228,27 @@ impl OpenFile {
 
     /// Seals and notes what was written; it is on disk with whatever is written down next.
     fn noted(&self) -> Cached<Result<(), VolumeError>> {
-        let (is_unnoted, is_sealing, is_small) = {
+        let (is_changed, is_sealing, is_written, is_small) = {
             let state = self.file.lock();
+            let is_changed = state.is_changed() && !state.is_unlinked;
             let staged = state.staged.as_ref();
             let is_small = staged.is_some_and(|staged| staged.size() <= SMALL);
-            let is_unnoted = state.is_unnoted() && !state.is_unlinked;
-            (is_unnoted, state.is_sealing, is_small)
+            let is_written = state.versions.is_written();
+            (is_changed, state.is_sealing, is_written, is_small)
         };
-        if !is_unnoted {
+        if !is_changed && is_written {
             return Cached::Hit(Ok(()));
         }
         let (volume, file) = (self.volume.clone(), Arc::clone(&self.file));
         // A small one goes into its record: no wait for the disk before the record's own.
-        if is_small && !is_sealing && file.is_staged_whole() {
-            return Cached::Hit(volume.seal(&file).map(|_| ()));
+        if is_small && is_changed && !is_sealing && file.is_staged_whole() {
+            return Cached::Hit(volume.seal_for(&file));
         }
+        // Also when there is nothing to seal: another handle may be at it.
         let runtime = self.volume.inner.runtime.clone();
         Cached::wait(async move {
-            let ended = runtime.spawn_blocking(move || volume.seal(&file)).await;
-            ended.map_err(|_| VolumeError::Ending)?.map(|_| ())
+            let ended = runtime.spawn_blocking(move || volume.seal_for(&file)).await;
+            ended.map_err(|_| VolumeError::Ending)?
         })
     }
 
@@ -285,6 +290,13 @@ impl OpenFile {
     pub fn copy(&self, to: u64, from: &Self, range: Range<u64>) -> Result<u64, VolumeError> {
         let sealed = from.sealed();
         Ok(self.change()?.copy(to, &sealed?, range)?)
+    }
+
+    /// It was just made, and its first version noted: closing it waits for that to be on disk.
+    pub(super) fn noted(&self) {
+        let versions = &mut self.file.lock().versions;
+        versions.begun += 1;
+        versions.noted = versions.begun;
     }
 
     /// What it holds now, never to be changed again.
@@ -334,7 +346,7 @@ impl Drop for OpenFile {
             state.handles -= 1;
             state.writers -= usize::from(self.writes);
         }
-        self.volume.closed(Arc::clone(&self.file));
+        self.volume.closed(Arc::clone(&self.file), self.writes);
         if self.writes {
             self.hold();
         }

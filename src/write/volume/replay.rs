@@ -1,6 +1,7 @@
 //! What an earlier life was not able to tell the account is shown as it was left.
 use super::Volume;
 use super::around::remote_file;
+use super::recent::{Recent, Told};
 use crate::outbox::intent::{Entry, Remote, Thing};
 use crate::tree::{Ino, Kind, Node, OwnFile, Pending};
 
@@ -10,6 +11,12 @@ impl Volume {
         let tree = &self.inner.tree;
         for (folder, ino) in &pending.folders {
             tree.made_before(*ino, *folder);
+        }
+        for (key, record) in &pending.recent {
+            match Ino::new(*key).zip(Recent::read(record)) {
+                Some((ino, recent)) => self.replay_recent(ino, recent),
+                None => log::warn!("what the account was told last of inode {key} makes no sense"),
+            }
         }
         let entries = self.inner.outbox.entries();
         for (ino, entry) in &entries {
@@ -21,6 +28,39 @@ impl Volume {
         if !entries.is_empty() {
             log::info!("{} changes wait to be told to the account", entries.len());
         }
+    }
+
+    /// Shows what the account was told and may not show yet.
+    fn replay_recent(&self, ino: Ino, recent: Recent) {
+        let tree = &self.inner.tree;
+        let (folder, name) = (recent.place.folder, recent.place.name);
+        match recent.thing {
+            Told::Gone => tree.unshow(ino, folder),
+            Told::Folder(id) => {
+                if ino.folder().is_none() {
+                    tree.made_before(ino, id);
+                }
+                tree.show_folder(ino, Some(id), folder, &name);
+            }
+            Told::File {
+                url,
+                size,
+                modified,
+            } => {
+                let mut file = remote_file(url, size);
+                file.uploaded = Some(modified);
+                tree.show(Node {
+                    ino,
+                    parent: folder,
+                    name,
+                    kind: Kind::File(file),
+                });
+            }
+        }
+        for file in recent.spent {
+            tree.hide(file, folder, true);
+        }
+        tree.told_before(ino, folder, recent.at);
     }
 
     fn replay_entry(&self, ino: Ino, entry: &Entry) {

@@ -5,7 +5,6 @@ use crate::outbox::Telling;
 use crate::outbox::intent::{Place, Version};
 use crate::tree::{Ino, Kind, Node, OwnFile, Timestamp};
 use crate::util::sync::lock;
-use crate::write::file::StagedFile;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,29 +16,32 @@ impl Volume {
     /// Seals a version of what a file holds now, if that is not sealed yet, and notes it. What is not in the
     /// note is on disk; the note itself is with the outbox's next commit. Blocks for the disk.
     pub(super) fn seal(&self, file: &Arc<FileState>) -> Result<Option<Version>, VolumeError> {
-        let _sealing = lock(&file.sealing);
+        let sealed = {
+            let _sealing = lock(&file.sealing);
+            file.lock().is_sealing = true;
+            let sealed = self.seal_now(file);
+            file.lock().is_sealing = false;
+            sealed
+        };
+        // Its last handle may have been closed meanwhile.
+        self.tidy(file);
+        sealed
+    }
+
+    fn seal_now(&self, file: &Arc<FileState>) -> Result<Option<Version>, VolumeError> {
+        let inner = &self.inner;
         let staged = {
             let mut state = file.lock();
             if state.is_unlinked {
                 return Ok(None);
             }
-            state.is_sealing = state.is_changed();
+            // Before it counts as unchanged: who flushes it meanwhile waits for this one.
+            state.versions.begun += u64::from(state.is_changed());
             state.staged.clone()
         };
         let Some(staged) = staged else {
             return Ok(None);
         };
-        let sealed = self.seal_staged(file, &staged);
-        file.lock().is_sealing = false;
-        sealed
-    }
-
-    fn seal_staged(
-        &self,
-        file: &Arc<FileState>,
-        staged: &StagedFile,
-    ) -> Result<Option<Version>, VolumeError> {
-        let inner = &self.inner;
         let Some(sealed) = staged.seal_version(|| inner.outbox.fresh()) else {
             return Ok(None);
         };
@@ -60,7 +62,7 @@ impl Volume {
                 if state.is_unlinked {
                     return false;
                 }
-                state.noted += 1;
+                state.versions.noted = state.versions.begun;
                 (Arc::clone(&state.node), state.modified)
             };
             // The kernel may have forgotten it by now, and the tree with it.
@@ -150,11 +152,23 @@ impl Volume {
         uploaded.map_err(VolumeError::Upload)
     }
 
+    /// Seals for a program that waits. Should that fail, and nobody have the file open any more, it is tried again
+    /// until it does not.
+    pub(super) fn seal_for(&self, file: &Arc<FileState>) -> Result<(), VolumeError> {
+        let sealed = self.seal(file);
+        if sealed.is_err() && file.lock().handles == 0 {
+            self.closed(Arc::clone(file), true);
+        }
+        sealed.map(|_| ())
+    }
+
     /// A handle was closed: what it wrote and did not flush is sealed, and the file forgotten if it was the last.
-    pub(super) fn closed(&self, file: Arc<FileState>) {
+    /// Who only read seals nothing of what others are writing.
+    pub(super) fn closed(&self, file: Arc<FileState>, wrote: bool) {
         let is_changed = {
             let state = file.lock();
-            state.is_unnoted() && !state.is_unlinked
+            let is_last = state.handles == 0;
+            (wrote || is_last) && state.is_changed() && !state.is_unlinked
         };
         if !is_changed {
             return self.tidy(&file);

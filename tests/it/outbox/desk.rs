@@ -87,7 +87,10 @@ impl Surroundings for Ground {
         false
     }
     fn taken_back(&self, _: Ino, _: Option<&Remote>) {}
-    fn told(&self, done: &Done, _: Option<&Entry>) {
+    fn shown(&self) -> Vec<Ino> {
+        Vec::new()
+    }
+    fn told(&self, done: &Done, _: Option<&Entry>) -> Option<Vec<u8>> {
         let mut known = self.known.lock().unwrap();
         match done {
             Done::Stored { ino, url, .. }
@@ -106,6 +109,7 @@ impl Surroundings for Ground {
             }
             _ => {}
         }
+        None
     }
 }
 

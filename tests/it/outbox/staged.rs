@@ -52,7 +52,12 @@ impl Surroundings for Ground {
         false
     }
     fn taken_back(&self, _: Ino, _: Option<&Remote>) {}
-    fn told(&self, _: &Done, _: Option<&Entry>) {}
+    fn told(&self, _: &Done, _: Option<&Entry>) -> Option<Vec<u8>> {
+        None
+    }
+    fn shown(&self) -> Vec<Ino> {
+        Vec::new()
+    }
 }
 
 /// One life of a process that stages and uploads.

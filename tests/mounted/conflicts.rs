@@ -1,0 +1,77 @@
+//! A file that is changed here and by others: both are kept.
+use crate::harness::{Drive, eventually, names};
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+
+/// What is in the account's root, by name.
+fn account(drive: &Drive) -> Vec<(String, Vec<u8>)> {
+    let account = drive.fake.account();
+    let root = account.tree().into_iter().find(|it| it.path.is_empty());
+    let files = root.map(|root| root.files).unwrap_or_default();
+    let mut all: Vec<_> = files
+        .iter()
+        .map(|file| {
+            (
+                file.name.clone(),
+                account.read_all(&file.url).unwrap().to_vec(),
+            )
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn what_others_put_in_the_place_of_an_open_file_stays_and_ours_stays_beside_it() {
+    let mut url = String::new();
+    let Some(drive) = Drive::with("20", &["--dir-cache-time=30s"], |account| {
+        url = account.add_bytes(0, "letter.txt", "the first");
+    }) else {
+        return;
+    };
+    let mut file = OpenOptions::new()
+        .append(true)
+        .open(drive.path("letter.txt"))
+        .unwrap();
+    // Somebody else saves it meanwhile, and the mount hears of it.
+    drive.fake.account().remove(&url);
+    drive.fake.account().add_bytes(0, "letter.txt", "theirs");
+    eventually("theirs is seen", || {
+        fs::read(drive.path("letter.txt")).is_ok_and(|bytes| bytes == b"theirs")
+    });
+    file.write_all(b", and ours").unwrap();
+    drop(file);
+    assert_eq!(fs::read(drive.path("letter.txt")).unwrap(), b"theirs");
+    let here = names(&drive.mount.dir()).unwrap();
+    assert_eq!(here.len(), 2, "{here:?}");
+    assert!(
+        here.iter()
+            .any(|name| name.starts_with("letter (conflict "))
+    );
+}
+
+#[test]
+fn what_others_changed_before_ours_was_sent_is_told_apart_afterwards() {
+    let mut url = String::new();
+    let Some(drive) = Drive::with("20", &["--dir-cache-time=30s"], |account| {
+        url = account.add_bytes(0, "letter.txt", "the first");
+    }) else {
+        return;
+    };
+    assert_eq!(fs::read(drive.path("letter.txt")).unwrap(), b"the first");
+    fs::write(drive.path("letter.txt"), "ours").unwrap();
+    // Somebody else saves it before ours has left.
+    drive.fake.account().remove(&url);
+    drive.fake.account().add_bytes(0, "letter.txt", "theirs");
+    eventually("both are in the account, told apart", || {
+        let all = account(&drive);
+        all.len() == 2
+            && all[0].0.starts_with("letter (conflict ")
+            && all[0].1 == b"ours"
+            && all[1] == ("letter.txt".to_owned(), b"theirs".to_vec())
+    });
+    eventually("both are shown, each under its name", || {
+        fs::read(drive.path("letter.txt")).is_ok_and(|bytes| bytes == b"theirs")
+            && names(&drive.mount.dir()).is_ok_and(|names| names.len() == 2)
+    });
+}
