@@ -340,6 +340,7 @@ impl State {
             Batch::Resolve { .. } | Batch::RemoveFiles(_) | Batch::RemoveFolder { .. } => {}
         }
         for (ino, attempt) in begun {
+            around.attempted(ino, &attempt.place);
             self.intents.begin(ino, attempt);
         }
     }

@@ -27,6 +27,8 @@ pub(super) struct Own {
     over: Vec<Ino>,
     /// Ids that are not shown any more, with their folder and when the account had removed them.
     hidden: HashMap<NodeKey, (Ino, Option<Moment>)>,
+    /// Where calls whose outcome is not known may have put something: folder and name.
+    doubts: HashMap<Ino, (Ino, Box<OsStr>)>,
 }
 
 /// What is shown of one entry.
@@ -43,7 +45,7 @@ struct Shown {
 impl Own {
     /// Whether there is none, so that every listing is right as it is.
     pub(super) fn is_empty(&self) -> bool {
-        self.shown.is_empty() && self.hidden.is_empty()
+        self.shown.is_empty() && self.hidden.is_empty() && self.doubts.is_empty()
     }
 
     /// It is there, as this and nowhere else.
@@ -87,6 +89,20 @@ impl Own {
         if let Some((_, removed)) = self.hidden.get_mut(&key) {
             *removed = Some(now);
         }
+    }
+
+    /// A call may have put it under a name in a folder; with `None` it is known again where it is.
+    pub(super) fn doubt(&mut self, ino: Ino, place: Option<(Ino, Box<OsStr>)>) {
+        match place {
+            Some(place) => self.doubts.insert(ino, place),
+            None => self.doubts.remove(&ino),
+        };
+    }
+
+    /// Whether what a folder's answer shows under a name for the first time may be what is shown already.
+    pub(super) fn is_doubted(&self, folder: Ino, name: &OsStr) -> bool {
+        let mut places = self.doubts.values();
+        places.any(|(at, called)| *at == folder && **called == *name)
     }
 
     /// What was removed need not be remembered: no listing can show it.

@@ -202,6 +202,10 @@ impl Surroundings for Around {
         self.versions.needs(url) || self.files.is_held(url)
     }
 
+    fn attempted(&self, ino: Ino, place: &Place) {
+        self.tree.doubt(ino, place.folder, &place.name);
+    }
+
     fn told(&self, done: &Done, left: Option<&Entry>) -> Option<Vec<u8>> {
         let ino = done.ino();
         for spent in left.iter().flat_map(|entry| &entry.discard) {
@@ -227,6 +231,9 @@ impl Surroundings for Around {
             | Done::Uncopied(_)
             | Done::Surplus { .. }
             | Done::FolderRemoved(_) => {}
+        }
+        if left.is_none_or(|entry| entry.attempt.is_none()) {
+            self.tree.undoubt(ino);
         }
         if left.is_some() {
             return None;

@@ -23,6 +23,9 @@ impl Volume {
             for spent in &entry.discard {
                 tree.hide(spent.url.id(), spent.folder, false);
             }
+            if let Some(attempt) = &entry.attempt {
+                tree.doubt(*ino, attempt.place.folder, &attempt.place.name);
+            }
             self.replay_entry(*ino, entry);
         }
         if !entries.is_empty() {
