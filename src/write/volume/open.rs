@@ -44,6 +44,8 @@ pub struct OpenFile {
     volume: Volume,
     file: Arc<FileState>,
     writes: bool,
+    /// Whether what is not sealed when it is closed is sealed then.
+    seals: bool,
     /// Its content in the account when it was opened, if it was that.
     remote: Option<(FileUrl, read::Handle)>,
 }
@@ -91,6 +93,7 @@ impl Volume {
             volume: self.clone(),
             file,
             writes: access.writes,
+            seals: access.writes,
             remote,
         };
         if access.writes {
@@ -112,8 +115,14 @@ impl Volume {
             Ok(open)
         });
         match resized {
-            Ok(open) if open.file.lock().writers == 1 => open.noted(),
-            Ok(_) => Cached::Hit(Ok(())),
+            Ok(mut open) => {
+                let is_alone = open.file.lock().writers == 1;
+                open.seals = is_alone;
+                match is_alone {
+                    true => open.hand_over(),
+                    false => Cached::Hit(Ok(())),
+                }
+            }
             Err(error) => Cached::Hit(Err(error)),
         }
     }
@@ -170,13 +179,13 @@ impl OpenFile {
     /// unless the disk is overloaded.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), VolumeError> {
         let fresh = || self.volume.inner.outbox.fresh();
-        Ok(self.change()?.write(bytes, offset, fresh)?)
+        self.change(|content| content.write(bytes, offset, fresh))
     }
 
     /// The same at the end of the file, wherever that is by then.
     pub fn append(&self, bytes: &[u8]) -> Result<(), VolumeError> {
         let fresh = || self.volume.inner.outbox.fresh();
-        Ok(self.change()?.append(bytes, fresh)?)
+        self.change(|content| content.append(bytes, fresh))
     }
 
     /// Cuts it or lengthens it with zeros.
@@ -184,7 +193,7 @@ impl OpenFile {
         if size == self.size() {
             return Ok(());
         }
-        Ok(self.change()?.resize(size)?)
+        self.change(|content| content.resize(size))
     }
 
     /// Somebody closes one of the descriptors of this open: what was written survives a crash from then on, and is
@@ -207,11 +216,11 @@ impl OpenFile {
     }
 
     fn settle(&self, caller: Caller, uploads: bool) -> Cached<Result<(), VolumeError>> {
-        let noted = self.noted();
+        let handed_over = self.hand_over();
         let (volume, file) = (self.volume.clone(), Arc::clone(&self.file));
         Cached::wait(async move {
-            let noted = caller.deadline.run(noted.ready()).await;
-            noted.ok_or(VolumeError::Timeout)??;
+            let handed_over = caller.deadline.run(handed_over.ready()).await;
+            handed_over.ok_or(VolumeError::Timeout)??;
             let noted = file.lock().versions.noted;
             volume.written(caller.deadline).await?;
             {
@@ -227,7 +236,7 @@ impl OpenFile {
     }
 
     /// Seals and notes what was written; it is on disk with whatever is written down next.
-    fn noted(&self) -> Cached<Result<(), VolumeError>> {
+    fn hand_over(&self) -> Cached<Result<(), VolumeError>> {
         let (is_changed, is_sealing, is_written, is_small) = {
             let state = self.file.lock();
             let is_changed = state.is_changed() && !state.is_unlinked;
@@ -275,12 +284,14 @@ impl OpenFile {
                 if range.end > MAX_FILE_BYTES {
                     return Err(StageError::TooLarge.into());
                 }
-                let content = self.change()?;
-                let end = range.end.min(content.size());
-                content.punch(&(range.start.min(end)..end));
-                if grows && range.end > content.size() {
-                    content.resize(range.end)?;
-                }
+                self.change(|content| {
+                    let end = range.end.min(content.size());
+                    content.punch(&(range.start.min(end)..end));
+                    if grows && range.end > content.size() {
+                        content.resize(range.end)?;
+                    }
+                    Ok(())
+                })?;
             }
         }
         Ok(())
@@ -288,8 +299,8 @@ impl OpenFile {
 
     /// Takes over a range of another open file at `to` without fetching it. Returns how many bytes.
     pub fn copy(&self, to: u64, from: &Self, range: Range<u64>) -> Result<u64, VolumeError> {
-        let sealed = from.sealed();
-        Ok(self.change()?.copy(to, &sealed?, range)?)
+        let sealed = from.sealed()?;
+        self.change(|content| content.copy(to, &sealed, range))
     }
 
     /// It was just made, and its first version noted: closing it waits for that to be on disk.
@@ -319,14 +330,22 @@ impl OpenFile {
         self.file.lock().staged(&inner.staging, &inner.reader)
     }
 
-    /// Its content, about to be changed.
-    fn change(&self) -> Result<Arc<StagedFile>, VolumeError> {
+    /// Changes its content.
+    fn change<T>(
+        &self,
+        make: impl FnOnce(&StagedFile) -> Result<T, StageError>,
+    ) -> Result<T, VolumeError> {
         self.volume.admit()?;
-        let inner = &self.volume.inner;
+        let staged = self.content()?;
+        let made = make(&staged);
         let mut state = self.file.lock();
-        let staged = state.staged(&inner.staging, &inner.reader)?;
-        state.modified = Some(inner.clock.unix());
-        Ok(staged)
+        // Afterwards: a seal that ends meanwhile takes what is not changed yet for what it sealed. And only if no
+        // seal has it already.
+        if staged.is_changed() {
+            state.modified = Some(self.volume.inner.clock.unix());
+        }
+        drop(state);
+        Ok(made?)
     }
 
     /// The outbox hears whether somebody may write to it.
@@ -346,7 +365,7 @@ impl Drop for OpenFile {
             state.handles -= 1;
             state.writers -= usize::from(self.writes);
         }
-        self.volume.closed(Arc::clone(&self.file), self.writes);
+        self.volume.closed(Arc::clone(&self.file), self.seals);
         if self.writes {
             self.hold();
         }
