@@ -1,8 +1,9 @@
 //! What files and folders are like, and how large the account is.
 use super::xattr::{self, PREFIX};
 use super::{Fs, failure, ino_of};
-use crate::tree::{AttributeChange, NAME_MAX};
+use crate::tree::AttributeChange;
 use crate::util::cached::Cached;
+use crate::write::volume::NAME_CHARS;
 use fuser::{Errno, INodeNo, ReplyAttr, ReplyEmpty, ReplyStatfs, ReplyXattr, Request};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -109,7 +110,7 @@ impl Fs {
             0,
             0,
             STATFS_UNIT,
-            u32::try_from(NAME_MAX).unwrap_or(u32::MAX),
+            u32::try_from(NAME_CHARS).unwrap_or(u32::MAX),
             STATFS_UNIT,
         );
     }
