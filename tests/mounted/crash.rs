@@ -5,7 +5,7 @@
 use crate::harness::{self, Mount, can_mount};
 use fake_1fichier::{Fake, Profile};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::IntoRawFd as _;
@@ -30,6 +30,9 @@ const PROGRAMS: usize = 3;
 /// Real time until the account must have everything: a hostile service makes many a call wait for
 /// minutes.
 const DRAINED: Duration = Duration::from_secs(120);
+
+/// Steps that are told when something is wrong.
+const TRACE: usize = 60;
 
 /// Numbers that look random, other ones in each run.
 struct Dice(u64);
@@ -56,6 +59,8 @@ struct History {
     states: Vec<State>,
     /// What it is when the call that is under way is done.
     doubt: Option<State>,
+    /// The last things it did, for whoever looks into a failure.
+    trace: Vec<String>,
 }
 
 impl History {
@@ -63,6 +68,7 @@ impl History {
         Self {
             states: vec![state],
             doubt: None,
+            trace: Vec::new(),
         }
     }
 
@@ -79,6 +85,8 @@ impl History {
     ) -> io::Result<T> {
         let mut next = self.now().clone();
         change(&mut next);
+        let what = difference(self.now(), &next, "is", "becomes");
+        self.trace.push(format!("durable {is_durable}: {what}"));
         self.doubt = Some(next);
         let value = call()?;
         if is_durable {
@@ -92,30 +100,45 @@ impl History {
     fn settle(&mut self, found: State) {
         let all = self.states.iter().chain(&self.doubt);
         let known = all.filter(|state| **state == found).count();
-        assert!(known > 0, "{}", self.difference(&found));
-        *self = Self::new(found);
+        let trace = self.trace.split_off(self.trace.len().saturating_sub(TRACE));
+        let told = || format!("{}\nafter:\n{}", self.difference(&found), trace.join("\n"));
+        assert!(known > 0, "{}", told());
+        *self = Self {
+            trace,
+            ..Self::new(found)
+        };
+        self.trace.push("-- killed".to_owned());
     }
 
     fn difference(&self, found: &State) -> String {
         let mut text = String::from("nothing that ever was:");
-        let of = |bytes: Option<&Option<Arc<Vec<u8>>>>| match bytes {
-            None => "nothing".to_owned(),
-            Some(None) => "a folder".to_owned(),
-            Some(Some(bytes)) => format!("{} bytes, {:?}", bytes.len(), bytes.first()),
-        };
         for (number, state) in self.states.iter().chain(&self.doubt).enumerate() {
-            let paths: std::collections::BTreeSet<&String> =
-                state.keys().chain(found.keys()).collect();
-            for path in paths {
-                let (was, is) = (state.get(path), found.get(path));
-                if was != is {
-                    let (was, is) = (of(was), of(is));
-                    text += &format!("\n  state {number}: {path}: {was}; found: {is}");
-                }
-            }
+            let part = difference(state, found, "was", "found");
+            text += &format!("\n  state {number}: {part}");
         }
         text
     }
+}
+
+/// Where two states differ.
+fn difference(one: &State, other: &State, a: &str, b: &str) -> String {
+    let of = |it: Option<&Option<Arc<Vec<u8>>>>| match it {
+        None => "nothing".to_owned(),
+        Some(None) => "a folder".to_owned(),
+        Some(Some(bytes)) => {
+            let head = &bytes[..bytes.len().min(4)];
+            format!("{} bytes {:?}", bytes.len(), String::from_utf8_lossy(head))
+        }
+    };
+    let paths: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    let differing = paths
+        .into_iter()
+        .filter(|path| one.get(*path) != other.get(*path));
+    let parts = differing.map(|path| {
+        let (was, is) = (of(one.get(path)), of(other.get(path)));
+        format!("{path:?} {a} {was}, {b} {is}")
+    });
+    parts.collect::<Vec<_>>().join("; ")
 }
 
 /// Closes it and says what that said.
@@ -444,11 +467,30 @@ fn until_killed(mount: &mut Mount, programs: &mut [Program], dice: &mut Dice) {
     );
 }
 
+/// What the service was asked, told if the test fails.
+struct Asked<'a>(&'a Fake);
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for entry in self.0.log() {
+                let (at, what) = (entry.virtual_time, &entry.endpoint);
+                let params = entry.params.to_string();
+                eprintln!(
+                    "{at:.1} {what} {params:.300} {} {:?}",
+                    entry.answer, entry.fault
+                );
+            }
+        }
+    }
+}
+
 fn story(seed: u64) {
     let mut dice = Dice::new(seed);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let clock = format!("{FACTOR}@{}", now.as_secs());
     let fake = Fake::builder().clock(&clock).start().unwrap();
+    let _asked = Asked(&fake);
     let mut mount = Mount::prepared(&fake, Some(&clock), &[]);
     let mut programs: Vec<Program> = (0..PROGRAMS)
         .map(|number| {

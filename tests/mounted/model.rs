@@ -3,7 +3,7 @@
 //!
 //! `PROPTEST_CASES` for a long run.
 use crate::harness::{self, Mount, assert_well_behaved, can_mount};
-use fake_1fichier::{Fake, Fault, FaultKind, content};
+use fake_1fichier::{Fake, Fault, FaultKind, Shape, content};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError};
 use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with};
@@ -384,9 +384,15 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(is_faulty: bool) -> Self {
+    fn new(is_faulty: bool, is_slow: bool) -> Self {
+        let mut shape = Shape::default();
+        if is_slow {
+            // Long enough for much to be done while something is told.
+            (shape.node_ms, shape.api_ms) = (10_000.0, 2_000.0);
+        }
         let fake = Fake::builder()
             .clock(&CLOCK.to_string())
+            .shape(shape)
             .config(|config| config.enforce_rules = true)
             .start()
             .unwrap();
@@ -604,10 +610,11 @@ proptest! {
     #[test]
     fn the_mount_answers_as_a_folder_of_this_machine_does(
         is_faulty in prop::bool::weighted(0.3),
+        is_slow in prop::bool::weighted(0.4),
         ops in prop::collection::vec(op(), 1..80),
     ) {
         if can_mount() {
-            let mut trial = Trial::new(is_faulty);
+            let mut trial = Trial::new(is_faulty, is_slow);
             for (number, op) in ops.iter().enumerate() {
                 trial.step(number, op)?;
             }
