@@ -122,9 +122,10 @@ impl Volume {
         }
         if inner.tree.is_gone(ino) {
             // Others have removed or replaced what it was made of.
-            let place = match inner.tree.shows(here.folder, &here.name) {
-                true => self.apart(node),
-                false => here.clone(),
+            let place = if inner.tree.shows(here.folder, &here.name) {
+                self.apart(node)
+            } else {
+                here.clone()
             };
             log::warn!(
                 "{} was changed here and removed or replaced by others; it is kept as {}",
