@@ -293,6 +293,19 @@ impl Entry {
             .chain(sent.filter(|id| Some(*id) != content))
     }
 
+    /// The same with other numbers for the folders.
+    #[must_use]
+    pub(super) fn in_folders(mut self, number: impl Fn(Ino) -> Ino) -> Self {
+        let remote = self.remote.as_mut().map(|it| &mut it.place.folder);
+        let wanted = self.wanted.as_mut().map(|it| &mut it.folder);
+        let attempt = self.attempt.as_mut().map(|it| &mut it.place.folder);
+        let spent = self.discard.iter_mut().map(|it| &mut it.folder);
+        for folder in remote.into_iter().chain(wanted).chain(attempt).chain(spent) {
+            *folder = number(*folder);
+        }
+        self
+    }
+
     /// What a removal of it would remove of the account's files.
     pub fn doomed(&self) -> Vec<FileUrl> {
         let discard = self.discard.iter().map(|spent| spent.url.clone());

@@ -167,10 +167,11 @@ impl Outbox {
         clock: Clock,
         store: Store,
         settle: Settle,
+        root: Ino,
         around: Arc<dyn Surroundings>,
         runtime: Handle,
     ) -> Result<Self, OutboxError> {
-        let state = State::new(store.pending()?, settle);
+        let state = State::new(store.pending()?, settle, root);
         let numbers = state.numbers();
         let state = Arc::new(Mutex::new(state));
         let stirred = Arc::new(Notify::new());

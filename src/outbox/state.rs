@@ -61,6 +61,8 @@ pub(super) struct State {
     /// Uploads under way, by one of the files.
     uploads: BTreeMap<Ino, Transfer>,
     settle: Settle,
+    /// The number of the mount's root that is written down: another mount may have another root.
+    root: Ino,
 }
 
 /// An upload under way.
@@ -75,9 +77,12 @@ pub(super) struct Transfer {
 }
 
 impl State {
-    pub(super) fn new(pending: Pending, settle: Settle) -> Self {
+    /// `root` is the number that the root of the mount has on every mount of the account.
+    pub(super) fn new(pending: Pending, settle: Settle, root: Ino) -> Self {
+        let here = |folder| if folder == root { Ino::ROOT } else { folder };
         let read = |(key, record): &(u64, Vec<u8>)| {
-            let entry = Ino::new(*key).zip(record::read(record));
+            let entry = record::read(record).map(|entry| entry.in_folders(here));
+            let entry = Ino::new(*key).zip(entry);
             if entry.is_none() {
                 log::error!("what is written down of inode {key} makes no sense; it is left alone");
             }
@@ -103,6 +108,7 @@ impl State {
             open: BTreeSet::new(),
             uploads: BTreeMap::new(),
             settle,
+            root,
         }
     }
 
@@ -433,7 +439,10 @@ impl State {
         let mut commit = std::mem::take(&mut self.unwritten);
         commit.next = self.numbers.take();
         let changed = self.intents.take_changed().into_iter();
-        let changed = changed.map(|(ino, entry)| (ino.get(), entry.as_ref().map(record::write)));
+        let root = self.root;
+        let lasting = |folder| if folder == Ino::ROOT { root } else { folder };
+        let written = |entry: Entry| record::write(&entry.in_folders(lasting));
+        let changed = changed.map(|(ino, entry)| (ino.get(), entry.map(written)));
         commit.pending.extend(changed);
         commit.locals = std::mem::take(&mut self.locals).into_iter().collect();
         commit.recent = std::mem::take(&mut self.recent).into_iter().collect();
@@ -569,7 +578,7 @@ mod tests {
 
     #[test]
     fn the_last_that_is_noted_of_attributes_is_written_down_also_after_a_failed_commit() {
-        let mut state = State::new(Pending::default(), Settle::default());
+        let mut state = State::new(Pending::default(), Settle::default(), Ino::ROOT);
         let ino = |number| Ino::own(number).unwrap();
         let local = |seconds| Local::new(Timestamp::new(seconds, 0));
         for second in [1, 2] {

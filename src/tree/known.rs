@@ -18,6 +18,11 @@ impl Tree {
         is_seen.then_some(id)
     }
 
+    /// The same, also of a folder outside the mount, which an earlier mount of the account had.
+    pub fn any_folder_id(&self, ino: Ino) -> Option<FolderId> {
+        self.id_of(ino)
+    }
+
     /// The folder that holds a folder in the account; `None` for the root of the mount and when it is not
     /// known.
     pub fn folder_above(&self, folder: Ino) -> Option<Ino> {

@@ -187,7 +187,7 @@ impl Surroundings for Around {
     }
 
     fn folder(&self, ino: Ino) -> Option<FolderId> {
-        self.tree.folder_id(ino)
+        self.tree.any_folder_id(ino)
     }
 
     fn parent(&self, folder: Ino) -> Option<Ino> {
@@ -233,7 +233,9 @@ impl Surroundings for Around {
         }
         self.tree.told(ino);
         let spent = lock(&self.spent).remove(&ino).unwrap_or_default();
-        Some(self.recent(ino, spent)?.record())
+        let mut recent = self.recent(ino, spent)?;
+        recent.place.folder = self.tree.lasting(recent.place.folder);
+        Some(recent.record())
     }
 
     fn shown(&self) -> Vec<Ino> {

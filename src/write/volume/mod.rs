@@ -125,6 +125,7 @@ impl Volume {
                 closed: settings.settle,
                 open: settings.settle_open,
             },
+            tree.lasting(Ino::ROOT),
             Arc::clone(&around) as Arc<dyn crate::outbox::Surroundings>,
             runtime.clone(),
         )?;

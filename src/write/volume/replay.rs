@@ -33,7 +33,10 @@ impl Volume {
     /// Shows what the account was told and may not show yet.
     fn replay_recent(&self, ino: Ino, recent: Recent) {
         let tree = &self.inner.tree;
-        let (folder, name) = (recent.place.folder, recent.place.name);
+        let (mut folder, name) = (recent.place.folder, recent.place.name);
+        if folder == tree.lasting(Ino::ROOT) {
+            folder = Ino::ROOT;
+        }
         match recent.thing {
             Told::Gone => tree.unshow(ino, folder),
             Told::Folder(id) => {

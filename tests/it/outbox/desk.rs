@@ -425,6 +425,7 @@ fn try_open(
             clock,
             store,
             Settle::default(),
+            Ino::ROOT,
             around,
             Handle::current(),
         )

@@ -137,7 +137,16 @@ impl Life {
             ..Settle::default()
         };
         let store = self.store.clone();
-        Outbox::open(client, self.clock, store, settle, around, Handle::current()).unwrap()
+        Outbox::open(
+            client,
+            self.clock,
+            store,
+            settle,
+            Ino::ROOT,
+            around,
+            Handle::current(),
+        )
+        .unwrap()
     }
 
     /// Seals a version of a file and hands it to the outbox.
