@@ -4,9 +4,9 @@ import shutil
 import time
 
 from clients import LOCKED_WRITING, OURS, RCLONE_WRITING, mounted
+from listing import status
 from measure import KIB, MIB, broken
 from processes import finish, target
-from listing import status
 from report import Line, Table, count, mebibytes, milliseconds, rate, seconds
 
 # Seconds until everything must have ended; far more than any of it needs.
@@ -165,7 +165,7 @@ def patch(run):
             file.seek(length // 2)
             file.write(change)
         values["change"][name] = time.time() - start
-        values["staged"][name] = status(mount)["writing"]["staging"]["used"]
+        values["staged"][name] = status(mount)["writing"]["staging_bytes"]
         settled(mount)
         values["there"][name] = time.time() - start
         values["calls"][name] = fake.log().between(start).calls()
