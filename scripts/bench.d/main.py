@@ -35,6 +35,7 @@ ROWS = {
     "priority": priority.priority,
     "unpack": writing.unpack,
     "large": writing.large,
+    "patch": writing.patch,
 }
 
 

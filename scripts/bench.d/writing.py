@@ -4,9 +4,10 @@ import shutil
 import time
 
 from clients import LOCKED_WRITING, OURS, RCLONE_WRITING, mounted
+from listing import status
 from measure import KIB, MIB, broken
 from processes import finish, target
-from report import Line, Table, count, mebibytes, rate, seconds
+from report import Line, Table, count, mebibytes, milliseconds, rate, seconds
 
 # Seconds until everything must have ended; far more than any of it needs.
 LIMIT = 1800
@@ -148,6 +149,53 @@ def large(run):
         Line("memory at most", mebibytes, values["memory"], None, "≤ 150 MiB"),
         Line("rules broken", count, values["rules"], None, "0"),
     ])
+
+
+def patch(run):
+    """A few bytes changed in the middle of a large file of the account: what is staged, and whether the result is right."""
+    length, change = run.pick(256, 8192) * MIB, os.urandom(KIB)
+    content = [option for name in ("large.bin", "twin.bin") for option in ("--synthetic", f"{name}={length}:7")]
+    values = {key: {} for key in ("change", "staged", "there", "wrong", "calls", "rules")}
+    with run.service(OURS, profile="fast", content=content) as (fake, folder), \
+            mounted(OURS, fake, folder, ["--no-crawl"]) as mount:
+        name, path = OURS.name, mount.path / "large.bin"
+        os.listdir(mount.path)
+        start = time.time()
+        with open(path, "r+b", buffering=0) as file:
+            file.seek(length // 2)
+            file.write(change)
+        values["change"][name] = time.time() - start
+        values["staged"][name] = status(mount)["writing"]["staging_bytes"]
+        settled(mount)
+        values["there"][name] = time.time() - start
+        values["calls"][name] = fake.log().between(start).calls()
+        values["wrong"][name] = differing(path, mount.path / "twin.bin", length // 2, change)
+        run.expect(values["wrong"][name] == 0, f"{values['wrong'][name]} bytes of the changed file are wrong")
+        run.expect(files_in(fake) == (2, 2 * length), f"the account holds {files_in(fake)}")
+        values["rules"][name] = broken(fake.violations())
+    return Table("A few bytes of a large file", f"Profile `fast`, 1 KiB in the middle of {length // MIB:,} MiB.", [
+        Line("written and closed", milliseconds, values["change"]),
+        Line("staged", lambda value: f"{value / KIB:,.0f} KiB", values["staged"], None, "≤ 2 MiB"),
+        Line("in the account", seconds, values["there"]),
+        Line("wrong bytes", count, values["wrong"], None, "0"),
+        Line("requests but downloads", count, values["calls"]),
+        Line("rules broken", count, values["rules"], None, "0"),
+    ])
+
+
+def differing(path, twin, at, change):
+    """How many bytes differ from the twin's with the change made to it."""
+    wrong, offset = abs(path.stat().st_size - twin.stat().st_size), 0
+    with open(path, "rb", buffering=0) as one, open(twin, "rb", buffering=0) as other:
+        while True:
+            got, wanted = one.read(4 * MIB), bytearray(other.read(4 * MIB))
+            if not got and not wanted:
+                return wrong
+            if offset <= at < offset + len(wanted):
+                wanted[at - offset:at - offset + len(change)] = change
+            if got != wanted:
+                wrong += sum(a != b for a, b in zip(got, wanted)) or 1
+            offset += len(got)
 
 
 def dd(source, to):

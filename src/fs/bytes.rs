@@ -4,7 +4,7 @@
 //! handle and puts what it says into the kernel's words.
 use super::deadline::Class;
 use super::replies::Fails;
-use super::{Fs, failure, ino_of};
+use super::{Fs, contained, failure, ino_of};
 use crate::read::ReadTerms;
 use crate::write::volume::{Access, Allocate, OpenFile};
 use fuser::{
@@ -13,6 +13,7 @@ use fuser::{
 };
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A handle with the inode it was asked for.
 #[derive(Debug, Clone, Copy)]
@@ -71,9 +72,9 @@ impl Fs {
     }
 
     /// Writes on the event loop: it is a copy into the system's memory, which costs less than to hand the
-    /// bytes to a task, since they are in the buffer of requests and had to be copied once more for that.
-    /// When the system holds a writer back because its disk cannot follow, it holds back one event
-    /// loop; the kernel sends one write of a file at a time, and others go on.
+    /// bytes to a task, since they are in the buffer of requests and had to be copied once more for that. But
+    /// the system holds a writer back whose disk cannot follow, so one event loop at a time writes, and the
+    /// others go on with what needs no disk.
     ///
     /// The offset is the kernel's, also with `O_APPEND`: its size of the file is the true one, since
     /// under an inode only it changes sizes, and bytes put elsewhere than where its pages have them would
@@ -82,10 +83,15 @@ impl Fs {
         let Some((open, reply)) = self.at("write", at, reply) else {
             return;
         };
-        match open.write(offset, bytes) {
-            Ok(()) => reply.written(u32::try_from(bytes.len()).unwrap_or(u32::MAX)),
-            Err(error) => reply.error(failure("write", at.ino.0, &error)),
+        if !self.is_writing.swap(true, Ordering::Acquire) {
+            write_now(&open, at.ino, offset, bytes, reply);
+            self.is_writing.store(false, Ordering::Release);
+            return;
         }
+        let bytes = bytes.to_vec();
+        self.runtime.spawn_blocking(move || {
+            contained("write", || write_now(&open, at.ino, offset, &bytes, reply));
+        });
     }
 
     /// One of the descriptors of a handle is closed.
@@ -209,6 +215,13 @@ impl Fs {
         log::error!("{operation} ino={}: unknown handle {}", at.ino.0, at.handle);
         reply.fail(Errno::EBADF);
         None
+    }
+}
+
+fn write_now(open: &OpenFile, ino: INodeNo, offset: u64, bytes: &[u8], reply: ReplyWrite) {
+    match open.write(offset, bytes) {
+        Ok(()) => reply.written(u32::try_from(bytes.len()).unwrap_or(u32::MAX)),
+        Err(error) => reply.error(failure("write", ino.0, &error)),
     }
 }
 

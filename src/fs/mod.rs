@@ -62,6 +62,7 @@ use passthrough::Passthrough;
 use replies::Fails;
 use requester::Requesters;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::runtime;
 
@@ -94,6 +95,8 @@ pub struct Fs {
     handles: HandleTable,
     passthrough: Option<Passthrough>,
     requesters: Requesters,
+    /// An event loop is writing to the disk.
+    is_writing: AtomicBool,
 }
 
 impl Fs {
@@ -120,6 +123,7 @@ impl Fs {
             handles: HandleTable::default(),
             passthrough: settings.passthrough.then(Passthrough::default),
             requesters: Requesters::default(),
+            is_writing: AtomicBool::new(false),
         }
     }
 

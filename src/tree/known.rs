@@ -4,6 +4,7 @@ use super::Tree;
 use super::change::Change;
 use super::changes::UNMADE;
 use super::inode::Ino;
+use super::listing::diff;
 use super::node::{Folder, Kind, Node, NodeKey};
 use crate::api::{FileId, FolderId};
 use crate::util::sync::{lock, read, write};
@@ -92,6 +93,48 @@ impl Tree {
     /// The folder from which something was removed here.
     pub fn gone_from(&self, ino: Ino) -> Option<Ino> {
         read(&self.inner.own).gone_from(ino)
+    }
+
+    /// A name that something of one's own has left: another file that is called that, and bore a number meanwhile,
+    /// bears it without. Blocks for the disk.
+    pub fn give_name_back(&self, folder: Ino, name: &OsStr) {
+        let Some(id) = self.id_of(folder) else {
+            return;
+        };
+        let Some(listing) = self.inner.cache.get(id) else {
+            return;
+        };
+        let numbering = lock(&self.inner.folders).numbering(id);
+        if self.shows(folder, name) {
+            return;
+        }
+        let others = listing.entries().iter().filter(|node| !node.is_folder());
+        let mut others = others.filter(|node| *numbering.true_name(node) == *name);
+        let Some(other) = others.next() else {
+            return;
+        };
+        let renamed = Node {
+            name: name.into(),
+            ..Node::clone(other)
+        };
+        let numbering = numbering.without(other.key());
+        if let Some(store) = &self.inner.store {
+            store.put_numbering(id, &numbering);
+        }
+        lock(&self.inner.folders).number(id, numbering);
+        let entries = listing.entries().iter().map(|node| {
+            if node.ino == renamed.ino {
+                Arc::new(renamed.clone())
+            } else {
+                Arc::clone(node)
+            }
+        });
+        let changed = Arc::new(listing.replaced(entries.collect()));
+        self.inner.inodes.refresh([&Arc::new(renamed)]);
+        self.inner
+            .changes
+            .push_entries(folder, &diff(&listing, &changed));
+        self.inner.cache.insert(changed);
     }
 
     /// The name that the account has of a node: without the number that tells it from its namesakes.

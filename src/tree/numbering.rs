@@ -54,6 +54,13 @@ impl Numbering {
         self.given.insert(key, (name.into(), number));
     }
 
+    /// The same with an entry that bears none any more.
+    pub(super) fn without(&self, key: NodeKey) -> Self {
+        let mut next = self.clone();
+        next.given.remove(&key);
+        next
+    }
+
     /// The name of a node before it got a number.
     pub(super) fn true_name(&self, node: &Node) -> OsString {
         let numbered = self.given.get(&node.key());

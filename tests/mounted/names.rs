@@ -144,7 +144,7 @@ fn attributes_are_those_of_the_account() {
     );
     assert_eq!(
         (meta.uid(), meta.gid(), meta.mode() & 0o7777),
-        (1234, 2345, 0o440)
+        (1234, 2345, 0o640)
     );
     assert!(meta.blocks() * 512 >= meta.len());
     let first = meta.ino();

@@ -42,7 +42,12 @@ impl Volume {
                 deadline: Deadline::within(inner.clock, LOOK),
             };
             match inner.tree.renew(doubt.folder, caller).await {
-                Ok(_) => Self { inner }.resolve(doubt),
+                Ok(_) => {
+                    let runtime = inner.runtime.clone();
+                    let resolving = move || Self { inner }.resolve(doubt);
+                    // It fails only if it panics, which says so itself.
+                    let _ = runtime.spawn_blocking(resolving).await;
+                }
                 Err(error) => log::info!(
                     "whether somebody else changed inode {} is not known: {error}",
                     doubt.ino
@@ -53,12 +58,10 @@ impl Volume {
 
     fn resolve(&self, doubt: Doubt) {
         let (tree, around) = (&self.inner.tree, &self.inner.around);
-        self.inner.outbox.with(|tell| {
-            let Some(node) = tree.own(doubt.ino) else {
-                return;
-            };
+        let parted = self.inner.outbox.with(|tell| {
+            let node = tree.own(doubt.ino)?;
             if node.parent != doubt.folder || !tree.has_namesake(&node) {
-                return;
+                return None;
             }
             let to = self.apart(&node);
             log::warn!(
@@ -69,7 +72,11 @@ impl Volume {
             around.place(tell, &node, to.clone());
             tree.disturb(node.ino, node.parent, &node.name);
             tree.disturb(node.ino, to.folder, &to.name);
+            Some(node)
         });
+        if let Some(node) = parted {
+            tree.give_name_back(node.parent, &node.name);
+        }
     }
 
     /// Where a file goes whose name is somebody else's by now.
