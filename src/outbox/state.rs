@@ -423,6 +423,7 @@ impl State {
 
     /// What was not told of an entry is given up.
     pub(super) fn give_up(&mut self, ino: Ino, around: &dyn Surroundings) {
+        self.remember(ino, None);
         let has = self.intents.get(ino).map(|entry| entry.remote.clone());
         self.intents.give_up(ino);
         if let Some(has) = has {

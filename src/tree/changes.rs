@@ -53,12 +53,16 @@ impl Tree {
         }
     }
 
-    /// What the account's listings show by now, of what it was told.
+    /// What the account's listings show by now, of what it was told, and would show after a crash.
     pub fn take_confirmed(&self) -> Vec<Ino> {
         if read(&self.inner.own).has_none_over() {
             return Vec::new();
         }
-        write(&self.inner.own).take_over()
+        let is_kept = |folder| match (&self.inner.store, self.id_of(folder)) {
+            (Some(store), Some(folder)) => !store.is_waiting(folder),
+            _ => true,
+        };
+        write(&self.inner.own).take_over(is_kept)
     }
 
     /// An id of a folder's is on its way out; `removed` when the account does not have it any more.

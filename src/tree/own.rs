@@ -23,8 +23,8 @@ pub(super) struct Own {
     shown: HashMap<Ino, Shown>,
     /// The names of those that are there, by folder.
     names: HashMap<Ino, BTreeMap<Box<OsStr>, Ino>>,
-    /// What need not be remembered any more, since [`Own::take_over`].
-    over: Vec<Ino>,
+    /// What need not be remembered any more, since [`Own::take_over`], and the folder whose listing says so.
+    over: Vec<(Ino, Ino)>,
     /// Ids that are not shown any more, with their folder and when the account had removed them.
     hidden: HashMap<NodeKey, (Ino, Option<Moment>)>,
     /// Where calls whose outcome is not known may have put something: folder and name.
@@ -82,6 +82,11 @@ impl Own {
     /// An id is not shown in its folder any more; since `removed` the account does not have it.
     pub(super) fn hide(&mut self, key: NodeKey, folder: Ino, removed: Option<Moment>) {
         self.hidden.insert(key, (folder, removed));
+    }
+
+    /// The folder whose listings may show a hidden id.
+    pub(super) fn hidden_in(&self, key: &NodeKey) -> Option<Ino> {
+        self.hidden.get(key).map(|(folder, _)| *folder)
     }
 
     /// The account does not have a hidden id any more, since `now`.
@@ -208,7 +213,7 @@ impl Own {
         for ino in &over {
             self.forget(*ino);
         }
-        self.over.extend(over);
+        self.over.extend(over.into_iter().map(|ino| (ino, folder)));
     }
 
     /// Whether listings have confirmed nothing since [`Own::take_over`].
@@ -216,11 +221,13 @@ impl Own {
         self.over.is_empty()
     }
 
-    /// What listings have confirmed since this was asked last, and was not changed again since.
-    pub(super) fn take_over(&mut self) -> Vec<Ino> {
-        let mut over = std::mem::take(&mut self.over);
-        over.retain(|ino| !self.shown.contains_key(ino));
-        over
+    /// What listings have confirmed since this was asked last, and was not changed again since. What is not kept of
+    /// them yet, as `is_kept` says of a folder, comes another time.
+    pub(super) fn take_over(&mut self, is_kept: impl Fn(Ino) -> bool) -> Vec<Ino> {
+        let shown = &self.shown;
+        self.over.retain(|(ino, _)| !shown.contains_key(ino));
+        let kept = self.over.extract_if(.., |(_, folder)| is_kept(*folder));
+        kept.map(|(ino, _)| ino).collect()
     }
 
     fn forget(&mut self, ino: Ino) {
