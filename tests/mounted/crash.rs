@@ -4,6 +4,8 @@
 //! close or fsync that said yes; in the end the account is that and nothing else.
 use crate::harness::{self, Mount, can_mount};
 use fake_1fichier::{Fake, Profile};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -457,7 +459,9 @@ fn until_killed(mount: &mut Mount, programs: &mut [Program], dice: &mut Dice) {
         }
         std::thread::sleep(Duration::from_millis(life as u64));
         is_killed.store(true, Ordering::SeqCst);
-        mount.signal("KILL");
+        // Not by a command: a process that is started closes what it inherits, and a close is a flush.
+        let pid = Pid::from_raw(i32::try_from(mount.pid()).unwrap());
+        kill(pid, Signal::SIGKILL).unwrap();
         mount.wait();
     });
     let log = mount.log();
@@ -473,6 +477,12 @@ struct Asked<'a>(&'a Fake);
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            for folder in self.0.account().tree() {
+                eprintln!("{:?} is folder {}", folder.path, folder.id);
+                for file in folder.files {
+                    eprintln!("{:?}: {} bytes, {}", file.name, file.size, file.url);
+                }
+            }
             for entry in self.0.log() {
                 let (at, what) = (entry.virtual_time, &entry.endpoint);
                 let params = entry.params.to_string();

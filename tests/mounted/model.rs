@@ -28,6 +28,9 @@ const CASES: u32 = 12;
 /// Steps to make a failure smaller when `PROPTEST_MAX_SHRINK_ITERS` does not say how many: each mounts anew.
 const SHRINKS: u32 = 40;
 
+/// How often something that was not answered in time is asked again.
+const PATIENCE: u32 = 5;
+
 #[derive(Debug, Clone)]
 enum Op {
     Open {
@@ -259,7 +262,7 @@ impl Side {
         let mut all = BTreeMap::new();
         let mut next = vec![String::new()];
         while let Some(folder) = next.pop() {
-            for name in harness::names(&self.at(&folder)).unwrap() {
+            for name in patiently(|| harness::names(&self.at(&folder))) {
                 let path = match &*folder {
                     "" => name,
                     folder => format!("{folder}/{name}"),
@@ -268,13 +271,24 @@ impl Side {
                     all.insert(path.clone(), None);
                     next.push(path);
                 } else {
-                    let bytes = harness::read_file(&self.at(&path)).unwrap();
+                    let bytes = patiently(|| harness::read_file(&self.at(&path)));
                     all.insert(path, Some(bytes));
                 }
             }
         }
         all
     }
+}
+
+/// What was not answered in time is asked again: the clock runs fast, and the machine is busy.
+fn patiently<T>(mut ask: impl FnMut() -> io::Result<T>) -> T {
+    for _ in 0..PATIENCE {
+        match ask() {
+            Err(error) if error.raw_os_error() == Some(libc::ETIMEDOUT) => {}
+            answer => return answer.unwrap(),
+        }
+    }
+    ask().unwrap()
 }
 
 fn nothing((): ()) -> Seen {
@@ -463,7 +477,13 @@ impl Trial {
             Op::Others(deed, path) => self.others(*deed, path),
             _ => {
                 let wanted = self.local.call(op).expect("a call").map_err(number_of);
-                let got = self.mounted.call(op).expect("a call").map_err(number_of);
+                let mut got = self.mounted.call(op).expect("a call").map_err(number_of);
+                for _ in 0..PATIENCE {
+                    if got == Err(libc::ETIMEDOUT) {
+                        // The machine is busy, and nothing was done.
+                        got = self.mounted.call(op).expect("a call").map_err(number_of);
+                    }
+                }
                 if got != wanted {
                     let text = format!("{} | wanted: {}", brief(&got), brief(&wanted));
                     return Err(TestCaseError::fail(format!(
