@@ -28,7 +28,14 @@ impl Answers {
     /// The attributes of a node as they are now: what was written to a file is in no node before it is
     /// closed, and a file that was removed while it was open has no name left.
     pub(super) fn attributes(&self, node: &Node) -> FileAttr {
-        let (local, fresh) = (self.tree.local(node.ino), self.volume.fresh(node.ino));
+        let fresh = self.volume.fresh(node.ino);
+        // After that: what is sealed meanwhile is in the node from then on, and not in the one handed in.
+        let newest = match fresh {
+            None if !node.is_folder() => self.tree.own(node.ino),
+            _ => None,
+        };
+        let node = newest.as_deref().unwrap_or(node);
+        let local = self.tree.local(node.ino);
         let written = fresh.map(|fresh| fresh.modified.into());
         let mut attributes = self.ownership.attributes(node, local.as_ref(), written);
         if let Some(fresh) = fresh {

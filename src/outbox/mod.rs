@@ -39,7 +39,7 @@ use crate::util::deadline::Deadline;
 use crate::util::sync::lock;
 use bytes::Bytes;
 use intent::{Done, Entry, Place, Remote, Version};
-use journal::Journal;
+use journal::{Journal, Unwritten};
 use state::{Numbers, State};
 use std::fmt;
 use std::io;
@@ -100,6 +100,9 @@ pub enum OutboxError {
     /// It cannot be written down.
     #[error("changes cannot be written down: {0}")]
     Journal(Arc<str>),
+    /// It cannot be written down, since the disk is full.
+    #[error("changes cannot be written down: {0}")]
+    Full(Arc<str>),
     /// The store cannot be read.
     #[error("what was written down cannot be read: {0}")]
     Store(Arc<str>),
@@ -283,7 +286,12 @@ impl Outbox {
     /// Waits until everything that was changed so far is on disk.
     pub fn written(&self) -> impl Future<Output = Result<(), OutboxError>> + Send + use<> {
         let written = self.shared.journal.written();
-        async move { written.await.map_err(OutboxError::Journal) }
+        async move {
+            written.await.map_err(|error| match error.is_full {
+                true => OutboxError::Full(error.said),
+                false => OutboxError::Journal(error.said),
+            })
+        }
     }
 
     /// Waits until the account knows everything but what was given up; `false` when time was up first.
@@ -315,6 +323,9 @@ impl Outbox {
                     Some(entry) => {
                         if let Some(failed) = &entry.failed {
                             return Err(failed.reason.clone());
+                        }
+                        if stuck::of(&state.intents).contains(&ino) {
+                            return Err("it waits for something that was refused".into());
                         }
                     }
                 }
@@ -391,7 +402,7 @@ fn write_down(
     store: &Store,
     state: &Mutex<State>,
     around: &dyn Surroundings,
-) -> Result<bool, Arc<str>> {
+) -> Result<bool, Unwritten> {
     let (commit, released) = {
         let mut state = lock(state);
         for ino in around.shown() {
@@ -410,7 +421,10 @@ fn write_down(
         Err(error) => {
             log::error!("{error}; changes are kept in memory until they can be written down");
             lock(state).put_back(commit, released);
-            Err(error.to_string().into())
+            Err(Unwritten {
+                said: error.to_string().into(),
+                is_full: error.is_full(),
+            })
         }
     }
 }

@@ -8,6 +8,7 @@ mod changes;
 mod comforts;
 mod commands;
 mod conflicts;
+mod failures;
 mod harness;
 mod hostile;
 mod life;

@@ -44,6 +44,8 @@ pub struct OpenFile {
     volume: Volume,
     file: Arc<FileState>,
     writes: bool,
+    /// Whether what was written is sealed when it is closed.
+    seals: bool,
     /// Its content in the account when it was opened, if it was that.
     remote: Option<(FileUrl, read::Handle)>,
 }
@@ -71,10 +73,15 @@ impl Volume {
         let inner = &self.inner;
         let file = inner.outbox.look(node.ino, |entry| {
             // As it is while nothing can be told.
-            let node = inner.tree.newest(node).unwrap_or_else(|| Arc::clone(node));
+            let newest = inner.tree.newest(node);
+            let is_removed = newest.is_none();
+            let node = newest.unwrap_or_else(|| Arc::clone(node));
             let version = entry.and_then(|entry| entry.content);
             let base = || self.base(&node, version);
-            inner.around.files.opened(&node, access.writes, base)
+            let file = inner.around.files.opened(&node, access.writes, base)?;
+            // By its descriptor, in /proc, after its name went.
+            file.lock().is_unlinked |= is_removed;
+            Ok::<_, VolumeError>(file)
         })?;
         let remote = {
             let state = file.lock();
@@ -91,6 +98,7 @@ impl Volume {
             volume: self.clone(),
             file,
             writes: access.writes,
+            seals: access.writes,
             remote,
         };
         if access.writes {
@@ -105,8 +113,11 @@ impl Volume {
             writes: true,
             truncates: size == 0,
         };
-        let open = self.open_file(ino, access)?;
-        open.resize(size)
+        let mut open = self.open_file(ino, access)?;
+        let resized = open.resize(size);
+        // Who has it open for writing says when it is as it is to be.
+        open.seals = open.file.lock().writers == 1;
+        resized
     }
 }
 
@@ -161,13 +172,13 @@ impl OpenFile {
     /// unless the disk is overloaded.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), VolumeError> {
         let fresh = || self.volume.inner.outbox.fresh();
-        Ok(self.change()?.write(bytes, offset, fresh)?)
+        self.change(|content| content.write(bytes, offset, fresh))
     }
 
     /// The same at the end of the file, wherever that is by then.
     pub fn append(&self, bytes: &[u8]) -> Result<(), VolumeError> {
         let fresh = || self.volume.inner.outbox.fresh();
-        Ok(self.change()?.append(bytes, fresh)?)
+        self.change(|content| content.append(bytes, fresh))
     }
 
     /// Cuts it or lengthens it with zeros.
@@ -175,7 +186,7 @@ impl OpenFile {
         if size == self.size() {
             return Ok(());
         }
-        Ok(self.change()?.resize(size)?)
+        self.change(|content| content.resize(size))
     }
 
     /// Somebody closes one of the descriptors of this open: what was written survives a crash from then on, and is
@@ -183,7 +194,7 @@ impl OpenFile {
     pub fn flush(&self, caller: Caller) -> Cached<Result<(), VolumeError>> {
         let is_settled = {
             let state = self.file.lock();
-            (!state.is_changed() || state.is_unlinked) && state.versions.is_written()
+            state.is_unlinked || (!state.is_changed() && state.versions.is_written())
         };
         if is_settled {
             return Cached::Hit(Ok(()));
@@ -259,12 +270,14 @@ impl OpenFile {
                 if range.end > MAX_FILE_BYTES {
                     return Err(StageError::TooLarge.into());
                 }
-                let content = self.change()?;
-                let end = range.end.min(content.size());
-                content.punch(&(range.start.min(end)..end));
-                if grows && range.end > content.size() {
-                    content.resize(range.end)?;
-                }
+                self.change(|content| {
+                    let end = range.end.min(content.size());
+                    content.punch(&(range.start.min(end)..end));
+                    if grows && range.end > content.size() {
+                        content.resize(range.end)?;
+                    }
+                    Ok(())
+                })?;
             }
         }
         Ok(())
@@ -272,8 +285,8 @@ impl OpenFile {
 
     /// Takes over a range of another open file at `to` without fetching it. Returns how many bytes.
     pub fn copy(&self, to: u64, from: &Self, range: Range<u64>) -> Result<u64, VolumeError> {
-        let sealed = from.sealed();
-        Ok(self.change()?.copy(to, &sealed?, range)?)
+        let sealed = from.sealed()?;
+        self.change(|content| content.copy(to, &sealed, range))
     }
 
     /// It was just made, and its first version noted: closing it waits for that to be on disk.
@@ -303,23 +316,30 @@ impl OpenFile {
         self.file.lock().staged(&inner.staging, &inner.reader)
     }
 
-    /// Its content, about to be changed.
-    fn change(&self) -> Result<Arc<StagedFile>, VolumeError> {
+    /// Changes its content.
+    fn change<T>(
+        &self,
+        make: impl FnOnce(&StagedFile) -> Result<T, StageError>,
+    ) -> Result<T, VolumeError> {
         self.volume.admit()?;
-        let inner = &self.volume.inner;
+        let made = make(&*self.content()?)?;
+        // Afterwards: a version that is sealed meanwhile takes the time of the changes it has, and no other.
         let mut state = self.file.lock();
-        let staged = state.staged(&inner.staging, &inner.reader)?;
-        state.modified = Some(inner.clock.unix());
-        Ok(staged)
+        if state.is_changed() {
+            state.modified = Some(self.volume.inner.clock.unix());
+        }
+        Ok(made)
     }
 
     /// The outbox hears whether somebody may write to it.
     fn hold(&self) {
-        let file = &self.file;
-        self.volume
-            .inner
-            .outbox
-            .hold(file.ino, || file.lock().writers > 0);
+        let (inner, ino) = (&self.volume.inner, self.file.ino);
+        // Whoever has it open by then, which need not be who had it open before.
+        let is_open = || {
+            let file = inner.around.files.get(ino);
+            file.is_some_and(|file| file.lock().writers > 0)
+        };
+        inner.outbox.hold(ino, is_open);
     }
 }
 
@@ -330,7 +350,7 @@ impl Drop for OpenFile {
             state.handles -= 1;
             state.writers -= usize::from(self.writes);
         }
-        self.volume.closed(Arc::clone(&self.file), self.writes);
+        self.volume.closed(Arc::clone(&self.file), self.seals);
         if self.writes {
             self.hold();
         }
