@@ -2,10 +2,12 @@
 //! or in a task, whichever has the listing.
 use super::attr::{Ownership, blocks_of};
 use super::change::{self, Maker};
+use super::failure;
 use crate::tree::{GENERATION, Ino, Kind, Listing, Node, Tree};
 use crate::write::volume::Volume;
 use fuser::{
-    FileAttr, FileType, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus, ReplyEntry,
+    FileAttr, FileType, Generation, INodeNo, ReplyAttr, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEntry,
 };
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -48,9 +50,20 @@ impl Answers {
         attributes
     }
 
+    /// Answers with the attributes of an inode the kernel holds.
+    pub(super) fn tell_attributes(&self, operation: &'static str, ino: Ino, reply: ReplyAttr) {
+        match self.tree.node(ino) {
+            Ok(node) => {
+                let ttl = self.tree.entry_ttl(node.parent);
+                reply.attr(&ttl, &self.attributes(&node));
+            }
+            Err(error) => reply.error(failure(operation, ino.get(), &error)),
+        }
+    }
+
     /// Keeps how something that was just made differs from the usual. The kernel holds it already, and has the
     /// folder locked.
-    pub(super) fn made(&self, folder: Ino, node: &Node, maker: Maker) {
+    pub(super) fn made(&self, folder: Ino, node: &Arc<Node>, maker: Maker) {
         let Ok(above) = self.tree.node(folder) else {
             return;
         };

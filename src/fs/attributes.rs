@@ -1,7 +1,9 @@
 //! What files and folders are like, and how large the account is.
 use super::xattr::{self, PREFIX};
 use super::{Fs, failure, ino_of};
-use crate::tree::{AttributeChange, Ino, NAME_MAX};
+use crate::tree::AttributeChange;
+use crate::util::cached::Cached;
+use crate::write::volume::NAME_CHARS;
 use fuser::{Errno, INodeNo, ReplyAttr, ReplyEmpty, ReplyStatfs, ReplyXattr, Request};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +16,7 @@ impl Fs {
     /// Also of a file that was removed and is still open: the tree knows what the kernel holds.
     pub(super) fn get_attributes(&self, ino: INodeNo, reply: ReplyAttr) {
         match ino_of(ino) {
-            Ok(ino) => self.tell_attributes("getattr", ino, reply),
+            Ok(ino) => self.answers().tell_attributes("getattr", ino, reply),
             Err(errno) => reply.error(errno),
         }
     }
@@ -23,6 +25,7 @@ impl Fs {
     /// which handle, or through none.
     pub(super) fn set_attributes(
         &self,
+        request: &Request,
         ino: INodeNo,
         size: Option<u64>,
         change: AttributeChange,
@@ -35,26 +38,20 @@ impl Fs {
         if self.settings.read_only {
             return reply.error(Errno::EROFS);
         }
-        if let Some(size) = size
-            && let Err(error) = self.volume.resize(ino, size)
-        {
-            return reply.error(failure("setattr", ino.get(), &error));
-        }
+        let resized = size.map_or(Cached::Hit(Ok(())), |size| self.volume.resize(ino, size));
+        let (answers, volume) = (self.answers(), self.volume.clone());
         // After the size: a time that is set with it is not that of the cut.
-        if let Err(error) = self.volume.set_attributes(ino, change) {
-            return reply.error(failure("setattr", ino.get(), &error));
-        }
-        self.tell_attributes("setattr", ino, reply);
-    }
-
-    fn tell_attributes(&self, operation: &'static str, ino: Ino, reply: ReplyAttr) {
-        match self.tree.node(ino) {
-            Ok(node) => {
-                let ttl = self.tree.entry_ttl(node.parent);
-                reply.attr(&ttl, &self.answers().attributes(&node));
-            }
-            Err(error) => reply.error(failure(operation, ino.get(), &error)),
-        }
+        let changed = resized.then(move |resized| {
+            resized?;
+            volume.set_attributes(ino, change)
+        });
+        self.answer(
+            request,
+            ("setattr", INodeNo(ino.get())),
+            changed,
+            reply,
+            move |(), reply: ReplyAttr| answers.tell_attributes("setattr", ino, reply),
+        );
     }
 
     pub(super) fn get_xattr(
@@ -113,7 +110,7 @@ impl Fs {
             0,
             0,
             STATFS_UNIT,
-            u32::try_from(NAME_MAX).unwrap_or(u32::MAX),
+            u32::try_from(NAME_CHARS).unwrap_or(u32::MAX),
             STATFS_UNIT,
         );
     }

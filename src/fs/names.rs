@@ -5,7 +5,7 @@ use super::deadline::Class;
 use super::{Fs, ino_of};
 use crate::tree::{Caller, GENERATION, Ino, Node, Tree};
 use crate::util::cached::Cached;
-use crate::write::volume::{Access, OpenFile, Replace, Volume, VolumeError};
+use crate::write::volume::{self, Access, OpenFile, Replace, Volume, VolumeError};
 use fuser::{
     Errno, Generation, INodeNo, RenameFlags, ReplyCreate, ReplyEmpty, ReplyEntry, Request,
 };
@@ -46,6 +46,12 @@ impl Fs {
         let found = self
             .tree
             .lookup(folder, name, self.caller(request, Class::Names));
+        // What others gave a longer name than can be given here is found all the same.
+        let is_too_long = volume::is_too_long(name);
+        let found = found.then(move |found| match found? {
+            None if is_too_long => Err(VolumeError::NameTooLong),
+            found => Ok(found),
+        });
         self.answer(
             request,
             ("lookup", parent),

@@ -304,7 +304,7 @@ impl Filesystem for Fs {
 
     fn setattr(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         mode: Option<u32>,
         uid: Option<u32>,
@@ -323,7 +323,7 @@ impl Filesystem for Fs {
         contained("setattr", || {
             let owner = (uid, gid);
             let change = change::of_request(mode, owner, atime, mtime, self.tree.timestamp());
-            self.set_attributes(ino, size, change, reply);
+            self.set_attributes(request, ino, size, change, reply);
         });
     }
 

@@ -85,8 +85,11 @@ pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
     fn taken(&self, place: &Place) -> Option<Ino>;
     /// Whether somebody here still reads a file of the account; see [`Outbox::let_go`].
     fn is_held(&self, url: &FileUrl) -> bool;
-    /// The account has done something, and this is left to be told of it. If nothing is, what is to be
-    /// remembered, also over a restart, until the account's listings show it; see [`Outbox::open`].
+    /// A call is about to be made that may put a file or folder there; until [`Surroundings::told`] says that no
+    /// attempt is left, nobody knows whether it did.
+    fn attempted(&self, _ino: Ino, _place: &Place) {}
+    /// The account has done something, and this is left to be told of it. What is to be remembered of it,
+    /// also over a restart, until the account's listings show it; see [`Outbox::open`].
     fn told(&self, done: &Done, left: Option<&Entry>) -> Option<Vec<u8>>;
     /// What was remembered and is shown by the account, since this was asked last.
     fn shown(&self) -> Vec<Ino>;

@@ -215,7 +215,7 @@ impl UnderWay {
                 let told = done.clone();
                 state.done(done, now);
                 let record = shared.around.told(&told, state.entry(ino));
-                if state.entry(ino).is_none() {
+                if record.is_some() || state.entry(ino).is_none() {
                     state.remember(ino, record);
                 }
             }

@@ -364,6 +364,7 @@ impl State {
             Batch::Resolve { .. } | Batch::RemoveFiles(_) | Batch::RemoveFolder { .. } => {}
         }
         for (ino, attempt) in begun {
+            around.attempted(ino, &attempt.place);
             self.intents.begin(ino, attempt);
         }
     }
@@ -476,6 +477,7 @@ impl State {
 
     /// What was not told of an entry is given up.
     pub(super) fn give_up(&mut self, ino: Ino, around: &dyn Surroundings) {
+        self.remember(ino, None);
         let has = self.intents.get(ino).map(|entry| entry.remote.clone());
         self.intents.give_up(ino);
         if let Some(has) = has {
@@ -676,7 +678,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_company_is_thought_of_when_it_has_waited_long_enough() {
-        let mut state = State::new(Pending::default(), Settle::default());
+        let mut state = State::new(Pending::default(), Settle::default(), Ino::ROOT);
         let ino = |number| Ino::own(number).unwrap();
         let version = |id| Version { id, size: 5 };
         state.intents.create(ino(1), place("closed"), version(1));
@@ -693,7 +695,7 @@ mod tests {
 
     #[test]
     fn what_is_sent_and_not_kept_again_and_again_is_left_to_a_person() {
-        let mut state = State::new(Pending::default(), Settle::default());
+        let mut state = State::new(Pending::default(), Settle::default(), Ino::ROOT);
         let ino = Ino::own(1).unwrap();
         let version = Version { id: 1, size: 5 };
         state.intents.create(ino, place("file"), version);

@@ -115,6 +115,12 @@ impl<'a> Telling<'a> {
         self.state.note(ino, local);
     }
 
+    /// Nothing is left to be told of something, and this is to be remembered of it, as what
+    /// [`Surroundings::told`](super::Surroundings::told) says.
+    pub fn remember(&mut self, ino: Ino, record: Option<Vec<u8>>) {
+        self.state.remember(ino, record);
+    }
+
     /// Tries again what was given up.
     pub fn retry(&mut self, ino: Ino) {
         self.state.intents.retry(ino);

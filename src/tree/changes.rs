@@ -53,12 +53,16 @@ impl Tree {
         }
     }
 
-    /// What the account's listings show by now, of what it was told.
+    /// What the account's listings show by now, of what it was told, and would show after a crash.
     pub fn take_confirmed(&self) -> Vec<Ino> {
         if read(&self.inner.own).has_none_over() {
             return Vec::new();
         }
-        write(&self.inner.own).take_over()
+        let is_kept = |folder| match (&self.inner.store, self.id_of(folder)) {
+            (Some(store), Some(folder)) => !store.is_waiting(folder),
+            _ => true,
+        };
+        write(&self.inner.own).take_over(is_kept)
     }
 
     /// An id of a folder's is on its way out; `removed` when the account does not have it any more.
@@ -146,16 +150,38 @@ impl Tree {
         own.look_up(listing, name)
     }
 
-    /// An answer without what is shown elsewhere, or not at all any more.
-    pub(super) fn without_elsewhere(&self, mut said: FolderListing, folder: Ino) -> FolderListing {
+    /// A call that is about to be made, or whose outcome nobody knows, may put a file or folder there: what a
+    /// listing shows there for the first time is not shown a second time.
+    pub fn doubt(&self, ino: Ino, folder: Ino, name: &OsStr) {
+        write(&self.inner.own).doubt(ino, Some((folder, name.into())));
+    }
+
+    /// It is known again where a file or folder is.
+    pub fn undoubt(&self, ino: Ino) {
+        write(&self.inner.own).doubt(ino, None);
+    }
+
+    /// An answer without what is shown elsewhere, or not at all any more, and without what may have come by a
+    /// call of one's own whose outcome is not known: that is shown as one's own. `old` is the listing so far.
+    pub(super) fn without_elsewhere(
+        &self,
+        mut said: FolderListing,
+        folder: Ino,
+        old: Option<&Listing>,
+    ) -> FolderListing {
         let own = read(&self.inner.own);
         if own.is_empty() {
             return said;
         }
+        let was_listed =
+            |key| old.is_some_and(|old| old.entries().iter().any(|node| node.key() == key));
         let is_here = |key, name: &str| {
             let ino = self.inner.inodes.number(key, |_| false);
             let name = names::decode(name);
-            !ino.is_some_and(|ino| own.is_elsewhere(key, ino, folder, &name))
+            let may_be_ours = own.is_doubted(folder, &name)
+                && !was_listed(key)
+                && ino.is_none_or(|ino| own.get(ino).is_none());
+            !may_be_ours && !ino.is_some_and(|ino| own.is_elsewhere(key, ino, folder, &name))
         };
         said.files
             .retain(|file| is_here(NodeKey::File(file.url.id()), &file.name));

@@ -40,7 +40,7 @@ impl Tree {
             (line, folders.numbering(folder))
         };
         let (said, is_complete, kept) = kept_of(answer, old.as_deref());
-        let said = self.without_elsewhere(said, ino);
+        let said = self.without_elsewhere(said, ino, old.as_deref());
         if !is_complete {
             log::warn!("folder {folder} holds more than the service shows; a part is known");
         }

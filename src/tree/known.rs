@@ -90,6 +90,11 @@ impl Tree {
         names.any(|name| *name == *node.name)
     }
 
+    /// The folder that may show an id that is on its way out.
+    pub fn hidden_in(&self, file: FileId) -> Option<Ino> {
+        read(&self.inner.own).hidden_in(&NodeKey::File(file))
+    }
+
     /// The folder from which something was removed here.
     pub fn gone_from(&self, ino: Ino) -> Option<Ino> {
         read(&self.inner.own).gone_from(ino)

@@ -23,10 +23,12 @@ pub(super) struct Own {
     shown: HashMap<Ino, Shown>,
     /// The names of those that are there, by folder.
     names: HashMap<Ino, BTreeMap<Box<OsStr>, Ino>>,
-    /// What need not be remembered any more, since [`Own::take_over`].
-    over: Vec<Ino>,
+    /// What need not be remembered any more, since [`Own::take_over`], and the folder whose listing says so.
+    over: Vec<(Ino, Ino)>,
     /// Ids that are not shown any more, with their folder and when the account had removed them.
     hidden: HashMap<NodeKey, (Ino, Option<Moment>)>,
+    /// Where calls whose outcome is not known may have put something: folder and name.
+    doubts: HashMap<Ino, (Ino, Box<OsStr>)>,
 }
 
 /// What is shown of one entry.
@@ -43,7 +45,7 @@ struct Shown {
 impl Own {
     /// Whether there is none, so that every listing is right as it is.
     pub(super) fn is_empty(&self) -> bool {
-        self.shown.is_empty() && self.hidden.is_empty()
+        self.shown.is_empty() && self.hidden.is_empty() && self.doubts.is_empty()
     }
 
     /// It is there, as this and nowhere else.
@@ -82,11 +84,30 @@ impl Own {
         self.hidden.insert(key, (folder, removed));
     }
 
+    /// The folder whose listings may show a hidden id.
+    pub(super) fn hidden_in(&self, key: &NodeKey) -> Option<Ino> {
+        self.hidden.get(key).map(|(folder, _)| *folder)
+    }
+
     /// The account does not have a hidden id any more, since `now`.
     pub(super) fn removed(&mut self, key: NodeKey, now: Moment) {
         if let Some((_, removed)) = self.hidden.get_mut(&key) {
             *removed = Some(now);
         }
+    }
+
+    /// A call may have put it under a name in a folder; with `None` it is known again where it is.
+    pub(super) fn doubt(&mut self, ino: Ino, place: Option<(Ino, Box<OsStr>)>) {
+        match place {
+            Some(place) => self.doubts.insert(ino, place),
+            None => self.doubts.remove(&ino),
+        };
+    }
+
+    /// Whether what a folder's answer shows under a name for the first time may be what is shown already.
+    pub(super) fn is_doubted(&self, folder: Ino, name: &OsStr) -> bool {
+        let mut places = self.doubts.values();
+        places.any(|(at, called)| *at == folder && **called == *name)
     }
 
     /// What was removed need not be remembered: no listing can show it.
@@ -192,7 +213,7 @@ impl Own {
         for ino in &over {
             self.forget(*ino);
         }
-        self.over.extend(over);
+        self.over.extend(over.into_iter().map(|ino| (ino, folder)));
     }
 
     /// Whether listings have confirmed nothing since [`Own::take_over`].
@@ -200,11 +221,13 @@ impl Own {
         self.over.is_empty()
     }
 
-    /// What listings have confirmed since this was asked last, and was not changed again since.
-    pub(super) fn take_over(&mut self) -> Vec<Ino> {
-        let mut over = std::mem::take(&mut self.over);
-        over.retain(|ino| !self.shown.contains_key(ino));
-        over
+    /// What listings have confirmed since this was asked last, and was not changed again since. What is not kept of
+    /// them yet, as `is_kept` says of a folder, comes another time.
+    pub(super) fn take_over(&mut self, is_kept: impl Fn(Ino) -> bool) -> Vec<Ino> {
+        let shown = &self.shown;
+        self.over.retain(|(ino, _)| !shown.contains_key(ino));
+        let kept = self.over.extract_if(.., |(_, folder)| is_kept(*folder));
+        kept.map(|(ino, _)| ino).collect()
     }
 
     fn forget(&mut self, ino: Ino) {

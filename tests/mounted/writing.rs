@@ -421,3 +421,21 @@ fn a_read_only_mount_changes_nothing() {
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o222, 0);
     drive.ends_with(&[("there", b"text")]);
 }
+
+#[test]
+fn a_full_staging_area_refuses_what_is_more_and_keeps_what_it_has() {
+    let Some(drive) = Drive::with("20", &["--staging-size", "1MiB"], |_| {}) else {
+        return;
+    };
+    let (first, second) = (bytes(11, 700_000), bytes(12, 600_000));
+    fs::write(drive.path("first"), &first).unwrap();
+    let mut file = File::create_new(drive.path("second")).unwrap();
+    assert_eq!(errno(file.write_all(&second)), libc::ENOSPC);
+    assert!(read_file(&drive.path("first")).unwrap() == first);
+    assert_eq!(file.metadata().unwrap().len(), 0);
+    // What the account has needs no room any more.
+    crate::harness::eventually("there is room again", || file.write_all(&second).is_ok());
+    drop(file);
+    assert!(read_file(&drive.path("second")).unwrap() == second);
+    drive.ends_with(&[("first", &first), ("second", &second)]);
+}

@@ -116,6 +116,11 @@ impl Store {
         cache == Some(true) && primary != Some(false)
     }
 
+    /// Whether the newest listing of a folder is not on disk yet, or could not be kept.
+    pub fn is_waiting(&self, folder: FolderId) -> bool {
+        self.inner.writer.is_waiting(folder)
+    }
+
     /// Whether it was last claimed with another key, so that only the account's mail address can tell
     /// whether it is the same account.
     pub fn is_of_another_key(&self) -> bool {

@@ -90,6 +90,15 @@ impl Writer {
         queue.next.listings.len() + writing.map_or(0, |batch| batch.listings.len())
     }
 
+    /// Whether the newest listing of a folder is not on disk yet, or could not be kept.
+    pub(super) fn is_waiting(&self, folder: FolderId) -> bool {
+        let queue = lock(&self.shared.queue);
+        let is_in = |batch: &Batch| batch.listings.contains_key(&folder);
+        is_in(&queue.next)
+            || queue.writing.as_ref().is_some_and(|batch| is_in(batch))
+            || queue.unkept.contains(&folder)
+    }
+
     /// Whether the last commit failed.
     pub(super) fn is_failing(&self) -> bool {
         lock(&self.shared.queue).is_failing

@@ -28,7 +28,7 @@ pub(super) struct Around {
     pub(super) files: Files,
     doubts: mpsc::UnboundedSender<Doubt>,
     /// Files of the account that were removed, by whose they were, until the account was told all of those.
-    spent: Mutex<HashMap<Ino, Vec<FileId>>>,
+    pub(super) spent: Mutex<HashMap<Ino, Vec<(FileId, Ino)>>>,
 }
 
 impl Around {
@@ -97,12 +97,21 @@ impl Around {
         }
         self.tree.show(placed);
         if tell.entry(ino).is_none() {
+            // Back where the account has it.
             self.tree.told(ino);
+            tell.remember(ino, self.record(ino));
         }
     }
 
+    /// What is to be remembered of something the account was told all of.
+    fn record(&self, ino: Ino) -> Option<Vec<u8>> {
+        let spent = lock(&self.spent).remove(&ino).unwrap_or_default();
+        let recent = self.recent(ino, spent)?;
+        Some(recent.lasting(|folder| self.tree.lasting(folder)).record())
+    }
+
     /// What the account has by now of something it was told all of.
-    fn recent(&self, ino: Ino, spent: Vec<FileId>) -> Option<Recent> {
+    fn recent(&self, ino: Ino, spent: Vec<(FileId, Ino)>) -> Option<Recent> {
         let at = Duration::from_secs(self.tree.now().unsigned_abs());
         let Some(node) = self.tree.own(ino) else {
             let folder = self.tree.gone_from(ino)?;
@@ -123,7 +132,9 @@ impl Around {
                 modified: file.uploaded.unwrap_or_default(),
             },
             Kind::Folder(_) => Told::Folder(self.tree.folder_id(ino)?),
-            Kind::Own(_) => return None,
+            Kind::Own(_) if spent.is_empty() => return None,
+            // Not all told yet: what is left to be told says what it is.
+            Kind::Own(_) => Told::Gone,
         };
         Some(Recent {
             at,
@@ -202,6 +213,10 @@ impl Surroundings for Around {
         self.versions.needs(url) || self.files.is_held(url)
     }
 
+    fn attempted(&self, ino: Ino, place: &Place) {
+        self.tree.doubt(ino, place.folder, &place.name);
+    }
+
     fn told(&self, done: &Done, left: Option<&Entry>) -> Option<Vec<u8>> {
         let ino = done.ino();
         for spent in left.iter().flat_map(|entry| &entry.discard) {
@@ -215,7 +230,12 @@ impl Surroundings for Around {
             Done::Made { id, .. } => self.tree.made(ino, *id),
             Done::Removed { url, was_there, .. } => {
                 self.tree.removed(url.id());
-                lock(&self.spent).entry(ino).or_default().push(url.id());
+                let id = url.id();
+                let own = || self.tree.own(ino).map(|node| node.parent);
+                let hidden = self.tree.hidden_in(id);
+                if let Some(folder) = hidden.or_else(|| self.tree.gone_from(ino)).or_else(own) {
+                    lock(&self.spent).entry(ino).or_default().push((id, folder));
+                }
                 if !was_there && let Some(node) = self.tree.own(ino) {
                     let folder = node.parent;
                     // Nobody listens on a mount that is read-only.
@@ -228,14 +248,17 @@ impl Surroundings for Around {
             | Done::Surplus { .. }
             | Done::FolderRemoved(_) => {}
         }
-        if left.is_some() {
-            return None;
+        if left.is_none_or(|entry| entry.attempt.is_none()) {
+            self.tree.undoubt(ino);
         }
-        self.tree.told(ino);
-        let spent = lock(&self.spent).remove(&ino).unwrap_or_default();
-        let mut recent = self.recent(ino, spent)?;
-        recent.place.folder = self.tree.lasting(recent.place.folder);
-        Some(recent.record())
+        if left.is_none() {
+            self.tree.told(ino);
+            return self.record(ino);
+        }
+        // More is to be told, and that is shown after a restart; what is gone must not come back beside it.
+        let spent = lock(&self.spent).get(&ino).cloned()?;
+        let recent = self.recent(ino, spent)?;
+        Some(recent.lasting(|folder| self.tree.lasting(folder)).record())
     }
 
     fn shown(&self) -> Vec<Ino> {

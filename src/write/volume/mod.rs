@@ -32,7 +32,7 @@ mod seal;
 mod state;
 
 pub use error::VolumeError;
-pub use names::Replace;
+pub use names::{NAME_CHARS, Replace, is_too_long};
 pub use open::{Access, Allocate, OpenFile};
 pub use state::State;
 

@@ -13,8 +13,9 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-/// Characters of the longest name: documented for folders, assumed for files (API reference 4.1).
-const NAME_CHARS: usize = 250;
+/// Characters of the longest name that can be given: documented for folders, assumed for files (API reference
+/// 4.1). What others gave may be longer.
+pub const NAME_CHARS: usize = 250;
 
 /// What a move does about the name it moves to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -318,8 +319,15 @@ fn place(folder: Ino, name: &OsStr) -> Place {
 
 /// Whether the service takes such a name.
 fn check(name: &OsStr) -> Result<(), VolumeError> {
-    if name.len() > NAME_MAX || encode(name).chars().count() > NAME_CHARS {
+    if is_too_long(name) {
         return Err(VolumeError::NameTooLong);
     }
     Ok(())
+}
+
+/// Whether a name is too long to be given to anything.
+pub fn is_too_long(name: &OsStr) -> bool {
+    // Nearly all are shorter in whatever way it is counted.
+    name.len() > NAME_MAX
+        || name.len() > NAME_CHARS / 4 && encode(name).chars().count() > NAME_CHARS
 }

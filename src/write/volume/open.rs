@@ -107,17 +107,29 @@ impl Volume {
         Ok(open)
     }
 
-    /// Cuts a file or lengthens it with zeros, whether somebody has it open or not.
-    pub fn resize(&self, ino: Ino, size: u64) -> Result<(), VolumeError> {
+    /// Cuts a file or lengthens it with zeros, whether somebody has it open or not. If nobody has it open for
+    /// writing, who could close it later, it is noted like what was closed: what is done later is not on disk
+    /// before it.
+    pub fn resize(&self, ino: Ino, size: u64) -> Cached<Result<(), VolumeError>> {
         let access = Access {
             writes: true,
             truncates: size == 0,
         };
-        let mut open = self.open_file(ino, access)?;
-        let resized = open.resize(size);
-        // Who has it open for writing says when it is as it is to be.
-        open.seals = open.file.lock().writers == 1;
-        resized
+        let resized = self.open_file(ino, access).and_then(|open| {
+            open.resize(size)?;
+            Ok(open)
+        });
+        match resized {
+            Ok(mut open) => {
+                let is_alone = open.file.lock().writers == 1;
+                open.seals = is_alone;
+                match is_alone {
+                    true => open.hand_over(),
+                    false => Cached::Hit(Ok(())),
+                }
+            }
+            Err(error) => Cached::Hit(Err(error)),
+        }
     }
 }
 
@@ -209,30 +221,11 @@ impl OpenFile {
     }
 
     fn settle(&self, caller: Caller, uploads: bool) -> Cached<Result<(), VolumeError>> {
-        let (is_changed, is_sealing, is_written, is_small) = {
-            let state = self.file.lock();
-            let is_changed = state.is_changed() && !state.is_unlinked;
-            let staged = state.staged.as_ref();
-            let is_small = staged.is_some_and(|staged| staged.size() <= SMALL);
-            let is_written = state.versions.is_written();
-            (is_changed, state.is_sealing, is_written, is_small)
-        };
+        let handed_over = self.hand_over();
         let (volume, file) = (self.volume.clone(), Arc::clone(&self.file));
-        // A small one goes into its record: no wait for the disk before the record's own.
-        let is_inside = is_small && is_changed && !is_sealing && file.is_staged_whole();
-        let sealed = is_inside.then(|| volume.seal_for(&file));
         Cached::wait(async move {
-            if let Some(sealed) = sealed {
-                sealed?;
-            } else if is_changed || !is_written {
-                // Also when there is nothing to seal: another handle may be at it.
-                let (sealing, sealed) = (volume.clone(), Arc::clone(&file));
-                let runtime = &volume.inner.runtime;
-                let ended = runtime.spawn_blocking(move || sealing.seal_for(&sealed));
-                let ended = caller.deadline.run(ended).await;
-                let ended = ended.ok_or(VolumeError::Timeout)?;
-                ended.map_err(|_| VolumeError::Ending)??;
-            }
+            let handed_over = caller.deadline.run(handed_over.ready()).await;
+            handed_over.ok_or(VolumeError::Timeout)??;
             let noted = file.lock().versions.noted;
             volume.written(caller.deadline).await?;
             {
@@ -244,6 +237,32 @@ impl OpenFile {
                 uploaded.ok_or(VolumeError::Timeout)??;
             }
             Ok(())
+        })
+    }
+
+    /// Seals and notes what was written; it is on disk with whatever is written down next.
+    fn hand_over(&self) -> Cached<Result<(), VolumeError>> {
+        let (is_changed, is_sealing, is_written, is_small) = {
+            let state = self.file.lock();
+            let is_changed = state.is_changed() && !state.is_unlinked;
+            let staged = state.staged.as_ref();
+            let is_small = staged.is_some_and(|staged| staged.size() <= SMALL);
+            let is_written = state.versions.is_written();
+            (is_changed, state.is_sealing, is_written, is_small)
+        };
+        if !is_changed && is_written {
+            return Cached::Hit(Ok(()));
+        }
+        let (volume, file) = (self.volume.clone(), Arc::clone(&self.file));
+        // A small one goes into its record: no wait for the disk before the record's own.
+        if is_small && is_changed && !is_sealing && file.is_staged_whole() {
+            return Cached::Hit(volume.seal_for(&file));
+        }
+        // Also when there is nothing to seal: another handle may be at it.
+        let runtime = self.volume.inner.runtime.clone();
+        Cached::wait(async move {
+            let ended = runtime.spawn_blocking(move || volume.seal_for(&file)).await;
+            ended.map_err(|_| VolumeError::Ending)?
         })
     }
 
@@ -322,13 +341,16 @@ impl OpenFile {
         make: impl FnOnce(&StagedFile) -> Result<T, StageError>,
     ) -> Result<T, VolumeError> {
         self.volume.admit()?;
-        let made = make(&*self.content()?)?;
-        // Afterwards: a version that is sealed meanwhile takes the time of the changes it has, and no other.
+        let staged = self.content()?;
+        let made = make(&staged);
         let mut state = self.file.lock();
-        if state.is_changed() {
+        // Afterwards: a seal that ends meanwhile takes what is not changed yet for what it sealed. And only if no
+        // seal has it already.
+        if staged.is_changed() {
             state.modified = Some(self.volume.inner.clock.unix());
         }
-        Ok(made)
+        drop(state);
+        Ok(made?)
     }
 
     /// The outbox hears whether somebody may write to it.

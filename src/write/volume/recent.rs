@@ -26,8 +26,8 @@ pub(super) struct Recent {
     pub(super) place: Place,
     /// What it is.
     pub(super) thing: Told,
-    /// Files that were removed for it.
-    pub(super) spent: Vec<FileId>,
+    /// Files that were removed for it, and the folders that may show them still.
+    pub(super) spent: Vec<(FileId, Ino)>,
 }
 
 /// What the account has by now.
@@ -49,6 +49,15 @@ pub(super) enum Told {
 }
 
 impl Recent {
+    /// The same by the numbers that folders bear whatever is mounted.
+    pub(super) fn lasting(mut self, lasting: impl Fn(Ino) -> Ino) -> Self {
+        self.place.folder = lasting(self.place.folder);
+        for (_, folder) in &mut self.spent {
+            *folder = lasting(*folder);
+        }
+        self
+    }
+
     pub(super) fn record(&self) -> Vec<u8> {
         let mut to = Writer::default();
         to.number(self.at.as_secs());
@@ -73,8 +82,9 @@ impl Recent {
         }
         let newest = self.spent.len().saturating_sub(MOST_SPENT);
         to.number((self.spent.len() - newest) as u64);
-        for file in &self.spent[newest..] {
+        for (file, folder) in &self.spent[newest..] {
             to.text(file.as_str().as_bytes());
+            to.number(folder.get());
         }
         to.finish()
     }
@@ -96,7 +106,8 @@ impl Recent {
         };
         let mut spent = Vec::new();
         for _ in 0..from.count()? {
-            spent.push(FileId::parse(std::str::from_utf8(from.text()?).ok()?)?);
+            let file = FileId::parse(std::str::from_utf8(from.text()?).ok()?)?;
+            spent.push((file, Ino::new(from.number()?)?));
         }
         from.is_at_end().then_some(Self {
             at,
@@ -135,7 +146,7 @@ mod tests {
             folder in 1..u64::MAX,
             name in "\\PC{1,20}",
             thing in things(),
-            spent in prop::collection::vec("[0-9a-z]{5,20}", 0..MOST_SPENT),
+            spent in prop::collection::vec(("[0-9a-z]{5,20}", 1..u64::MAX), 0..MOST_SPENT),
         ) {
             let recent = Recent {
                 at: Duration::from_secs(at),
@@ -144,7 +155,10 @@ mod tests {
                     name: OsStr::new(&name).into(),
                 },
                 thing,
-                spent: spent.iter().map(|id| FileId::parse(id).unwrap()).collect(),
+                spent: spent
+                    .iter()
+                    .map(|(id, folder)| (FileId::parse(id).unwrap(), Ino::new(*folder).unwrap()))
+                    .collect(),
             };
             let record = recent.record();
             prop_assert_eq!(Recent::read(&record), Some(recent));

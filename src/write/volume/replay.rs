@@ -4,6 +4,7 @@ use super::around::remote_file;
 use super::recent::{Recent, Told};
 use crate::outbox::intent::{Entry, Remote, Thing};
 use crate::tree::{Ino, Kind, Node, OwnFile, Pending};
+use crate::util::sync::lock;
 
 impl Volume {
     /// Shows everything of which the account has to be told something.
@@ -23,6 +24,9 @@ impl Volume {
             for spent in &entry.discard {
                 tree.hide(spent.url.id(), spent.folder, false);
             }
+            if let Some(attempt) = &entry.attempt {
+                tree.doubt(*ino, attempt.place.folder, &attempt.place.name);
+            }
             self.replay_entry(*ino, entry);
         }
         if !entries.is_empty() {
@@ -33,10 +37,9 @@ impl Volume {
     /// Shows what the account was told and may not show yet.
     fn replay_recent(&self, ino: Ino, recent: Recent) {
         let tree = &self.inner.tree;
-        let (mut folder, name) = (recent.place.folder, recent.place.name);
-        if folder == tree.lasting(Ino::ROOT) {
-            folder = Ino::ROOT;
-        }
+        let root = tree.lasting(Ino::ROOT);
+        let recent = recent.lasting(|folder| if folder == root { Ino::ROOT } else { folder });
+        let (folder, name) = (recent.place.folder, recent.place.name);
         match recent.thing {
             Told::Gone => tree.unshow(ino, folder),
             Told::Folder(id) => {
@@ -60,8 +63,11 @@ impl Volume {
                 });
             }
         }
-        for file in recent.spent {
-            tree.hide(file, folder, true);
+        for (file, folder) in &recent.spent {
+            tree.hide(*file, *folder, true);
+        }
+        if self.inner.outbox.entry(ino).is_some() {
+            lock(&self.inner.around.spent).insert(ino, recent.spent);
         }
         tree.told_before(ino, folder, recent.at);
     }
