@@ -322,11 +322,10 @@ fn parts(
     };
     drop(tree.children(Ino::ROOT, caller));
     let reading = ReadSettings {
-        memory: config.memory,
         disk: disk_cache(config, clock),
-        connections: ReadSettings::CONNECTIONS,
         limit: config.bwlimit.down,
         streams_per_file: config.streams_per_file,
+        ..ReadSettings::new(config.memory)
     };
     let reader = Reader::new(client.clone(), clock, reading, runtime.clone());
     Ok(Parts { tree, reader })
