@@ -177,14 +177,17 @@ struct Parts {
 fn connect(config: &config::Mount, clock: Clock) -> anyhow::Result<Client> {
     let account = &config.account;
     let fingerprint = Fingerprint::of(&config.key.key);
-    let budget = BudgetFile::open(&account.budget_dir(), &fingerprint)
-        .and_then(|budget| budget.alone(&fingerprint, &account.api_url.to_string()))
-        .map_err(|error| match error {
-            held @ BudgetError::Held(_) => anyhow!(held),
-            other @ BudgetError::Io { .. } => {
-                anyhow!(other).context("cannot keep the account's call budget")
-            }
-        })?;
+    let budget = BudgetFile::open(
+        &account.budget_dir(),
+        &fingerprint,
+        &account.api_url.to_string(),
+    )
+    .map_err(|error| match error {
+        held @ BudgetError::Held(_) => anyhow!(held),
+        other @ BudgetError::Io { .. } => {
+            anyhow!(other).context("cannot keep the account's call budget")
+        }
+    })?;
     let scheduler = Scheduler::new(clock, account.rates(), Some(budget));
     let settings = api::Settings {
         cdn: config.cdn,
