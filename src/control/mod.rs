@@ -62,6 +62,11 @@ pub enum Request {
         /// Of this file only; else of all.
         inode: Option<u64>,
     },
+    /// How fast may downloads be?
+    Bwlimit {
+        /// From now on; absent to leave it as it is.
+        set: Option<DownloadLimit>,
+    },
     /// No answer: the connection ends when the mount's process does. The server sees to this one
     /// itself.
     Wait,
@@ -101,6 +106,8 @@ pub enum Answer {
     Warmed(WarmedFile),
     /// To [`Request::CacheClear`].
     Cleared(ClearedCache),
+    /// To [`Request::Bwlimit`]: what holds now.
+    Bwlimit(DownloadLimit),
     /// To a request that cannot be answered.
     Error {
         /// Why, in a sentence for people.
@@ -148,6 +155,13 @@ pub struct Changed {
     pub removed: u64,
     /// Entries that bear another name or attributes.
     pub altered: u64,
+}
+
+/// How fast all downloads of a mount may be, together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadLimit {
+    /// Bytes per second; absent when nothing limits them.
+    pub rate: Option<u64>,
 }
 
 /// What the service said of the account, and when.
