@@ -68,6 +68,23 @@ impl DataFiles {
     }
 
     /// Frees the space of `range`, which reads as zeros from then on. `EOPNOTSUPP` where the file
+    /// Has the system write `range` of a file soon, and take out of its memory what of it is written. Not all of
+    /// it may be, and nothing depends on it.
+    pub(super) fn let_go(&self, file: FileId, range: &Range<u64>) {
+        let signed = |value: u64| i64::try_from(value).ok();
+        let (Some(handle), Some(start), Some(len)) = (
+            self.handle(file),
+            signed(range.start),
+            signed(range.end - range.start),
+        ) else {
+            return;
+        };
+        let advice = PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        if let Err(error) = posix_fadvise(&*handle, start, len, advice) {
+            log::debug!("disk cache: letting go of {file}: {error}");
+        }
+    }
+
     /// system cannot.
     pub(super) fn punch(&self, file: FileId, range: &Range<u64>) -> io::Result<()> {
         let Some(handle) = self.existing(file)? else {

@@ -4,6 +4,7 @@
 //! The order that keeps the promises: *charge, make room, write, show* for a unit that comes;
 //! *hide, record, free, discharge* for one that goes. No lock is held across a system call.
 use super::assemble::Assembler;
+use super::behind::Behind;
 use super::checksum;
 use super::geometry::{UNIT, runs};
 use super::health::PAUSE;
@@ -35,6 +36,7 @@ pub(super) struct Writer {
     pub(super) mapfile: MapFile,
     assembler: Assembler,
     /// The disk has been compared with the map; before that nothing is written, since what else
+    behind: Behind,
     /// takes space is not known.
     recovered: bool,
     /// Whether the file system can free a part of a file; if not, whole files are evicted.
@@ -60,6 +62,7 @@ impl Writer {
             mapfile,
             assembler: Assembler::default(),
             recovered: false,
+            behind: Behind::default(),
             punches: true,
             sweep_at: now,
             recency_at: now.after(RECENCY),
@@ -153,6 +156,9 @@ impl Writer {
         let sums = vec![sum];
         self.record(&Record::Wrote(Snapshot { patch, size, sums }));
         Ok(())
+        if let Some(written) = self.behind.wrote(file, size, bytes.len() as u64) {
+            shared.data.let_go(file, &written);
+        }
     }
 
     /// Charges a unit, evicting until it fits; `false` when it is here already.
