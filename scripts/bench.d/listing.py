@@ -3,7 +3,7 @@ import json
 import os
 import time
 
-from clients import LOCKED, OURS, RCLONE, mounted
+from clients import OURS, RCLONE, mounted
 from measure import MIB, broken, median, timed
 from processes import finish, target
 from report import Line, Table, count, mebibytes, milliseconds, seconds
@@ -30,7 +30,7 @@ def walking(run, folders, files, clients, title):
     keys = ("first", "seen", "calls", "most", "second", "again", "memory", "store", "rules")
     values = {key: {} for key in keys}
     for client in run.clients(*clients):
-        limit = run.pick(40, 240) if client is LOCKED else 3600
+        limit = 3600
         options = ["--dir-cache-time", "1h"]
         with run.service(client, content=["--tree", f"{folders}x{files}"]) as (fake, folder):
             with mounted(client, fake, folder, options) as mount:
@@ -42,13 +42,12 @@ def walking(run, folders, files, clients, title):
                 values["memory"][name] = mount.process.memory()
                 if client is OURS:
                     run.expect(well and seen == everything, f"ls -lR saw {seen} of {everything}, ended well: {well}")
-            if client is not LOCKED:
-                start = time.time()
-                with mounted(client, fake, folder, options) as mount:
-                    values["second"][name], _, _ = walk(mount.path, limit)
-                    values["again"][name] = fake.log().between(start).calls()
-                if client is OURS:
-                    values["store"][name] = state_bytes(folder / "state") / everything
+            start = time.time()
+            with mounted(client, fake, folder, options) as mount:
+                values["second"][name], _, _ = walk(mount.path, limit)
+                values["again"][name] = fake.log().between(start).calls()
+            if client is OURS:
+                values["store"][name] = state_bytes(folder / "state") / everything
             values["rules"][name] = broken(fake.violations())
     return Table(title, f"Profile `home`, `ls -lR` of {folders:,} folders with {files} files each. The floor is one call per "
                  "folder at 2.5 calls a second.", [
@@ -66,7 +65,7 @@ def walking(run, folders, files, clients, title):
 
 def folders(run):
     """All names of an account of some hundred folders; again after a restart."""
-    return walking(run, run.pick(25, 300), 50, (OURS, RCLONE, LOCKED), "All names of an account")
+    return walking(run, run.pick(25, 100), 50, (OURS, RCLONE), "All names of an account")
 
 
 def status(mount):
@@ -119,7 +118,7 @@ def crawl(run):
     """The crawl of a large account, what others feel of it, and the tree after a restart."""
     # With the folder they are in and the account's root: a call each, and one for who the account is. How large the
     # account is may be asked for once more meanwhile.
-    folders, files = run.pick(58, 998), 51
+    folders, files = run.pick(38, 198), 51
     everything, fewest = folders * (files + 1) + 2, folders + 3
     keys = ("time", "calls", "most", "rules", "wait", "ready", "again", "asked", "memory", "store")
     values = {key: {} for key in keys}
@@ -129,7 +128,7 @@ def crawl(run):
     with run.service(OURS, content=content) as (fake, folder):
         with mounted(OURS, fake, folder, options) as mount:
             began = time.time()
-            opener = Opener(mount, folders, every=run.pick(5, 20), most=run.pick(6, 30))
+            opener = Opener(mount, folders, every=5, most=run.pick(6, 30))
             tree = completed(mount, 3 * folders + 120, opener)
             values["time"]["fichierfs"] = time.time() - began
             log = fake.log()
