@@ -29,6 +29,7 @@ mod health;
 mod map;
 mod mapfile;
 mod persist;
+mod proof;
 mod queue;
 mod record;
 mod recover;

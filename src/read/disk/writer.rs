@@ -11,6 +11,7 @@ use super::health::PAUSE;
 use super::map::Place;
 use super::mapfile::MapFile;
 use super::persist::Snapshot;
+use super::proof;
 use super::queue::{Next, Offer};
 use super::record::Record;
 use super::segment::Patch;
@@ -35,8 +36,8 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) mapfile: MapFile,
     assembler: Assembler,
-    /// The disk has been compared with the map; before that nothing is written, since what else
     behind: Behind,
+    /// The disk has been compared with the map; before that nothing is written, since what else
     /// takes space is not known.
     recovered: bool,
     /// Whether the file system can free a part of a file; if not, whole files are evicted.
@@ -61,8 +62,8 @@ impl Writer {
         Self {
             mapfile,
             assembler: Assembler::default(),
-            recovered: false,
             behind: Behind::default(),
+            recovered: false,
             punches: true,
             sweep_at: now,
             recency_at: now.after(RECENCY),
@@ -155,10 +156,10 @@ impl Writer {
         let patch = Patch::unit(file, unit);
         let sums = vec![sum];
         self.record(&Record::Wrote(Snapshot { patch, size, sums }));
-        Ok(())
         if let Some(written) = self.behind.wrote(file, size, bytes.len() as u64) {
             shared.data.let_go(file, &written);
         }
+        Ok(())
     }
 
     /// Charges a unit, evicting until it fits; `false` when it is here already.
@@ -172,7 +173,12 @@ impl Writer {
                     Place::Present => return Ok(false),
                     Place::Busy => return Err(Refused::NoRoom),
                     Place::Free { cost } if map.charged() + cost <= shared.budget => {
-                        map.begin(file, size, unit);
+                        let is_proved = map.begin(file, size, unit);
+                        drop(map);
+                        if is_proved {
+                            self.record(&Record::Proved(file, proof::NONE));
+                            self.save();
+                        }
                         return Ok(true);
                     }
                     Place::Free { cost } => cost,
@@ -267,6 +273,10 @@ impl Writer {
                 self.record(&Record::Used(key));
             }
         }
+        let proved = lock(&self.shared.map).take_proved();
+        for (file, print) in proved {
+            self.record(&Record::Proved(file, print));
+        }
         self.save();
         self.rewrite();
     }
@@ -297,7 +307,7 @@ impl Writer {
         }
         let keys = lock(&shared.map).by_recency();
         let mut chunks = keys.chunks(REWRITE);
-        let written = self.mapfile.rewrite(|| {
+        let next = || {
             // A chunk whose segments have all gone must not look like the end.
             chunks
                 .by_ref()
@@ -307,8 +317,9 @@ impl Writer {
                 })
                 .find(|snapshots: &Vec<Snapshot>| !snapshots.is_empty())
                 .unwrap_or_default()
-        });
-        match written {
+        };
+        let proofs = || lock(&shared.map).with_proof();
+        match self.mapfile.rewrite(next, proofs) {
             Ok(()) => shared.health.wrote(),
             Err(error) => self.failed("rewriting its map", &error),
         }
