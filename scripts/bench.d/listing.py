@@ -20,14 +20,10 @@ def entries(listing):
     return sum(line[:1] in b"-d" and line[:1] != b"" for line in listing.splitlines())
 
 
-def state_bytes(folder):
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
 def walking(run, folders, files, clients, title):
     """The first walk over everything, and the first one after a restart."""
     everything = folders * files + folders + 1
-    keys = ("first", "seen", "calls", "most", "second", "again", "memory", "store", "rules")
+    keys = ("first", "seen", "calls", "most", "second", "again", "memory", "rules")
     values = {key: {} for key in keys}
     for client in run.clients(*clients):
         limit = 3600
@@ -46,8 +42,6 @@ def walking(run, folders, files, clients, title):
             with mounted(client, fake, folder, options) as mount:
                 values["second"][name], _, _ = walk(mount.path, limit)
                 values["again"][name] = fake.log().between(start).calls()
-            if client is OURS:
-                values["store"][name] = state_bytes(folder / "state") / everything
             values["rules"][name] = broken(fake.violations())
     return Table(title, f"Profile `home`, `ls -lR` of {folders:,} folders with {files} files each. The floor is one call per "
                  "folder at 2.5 calls a second.", [
@@ -57,7 +51,6 @@ def walking(run, folders, files, clients, title):
         Line("most calls for one folder", count, values["most"], None, "1"),
         Line("walk after a restart", seconds, values["second"], None, "≤ 1 s"),
         Line("calls by its end", count, values["again"], None, "0"),
-        Line("state on disk per entry", lambda value: f"{value:.0f} bytes", values["store"], None, "≤ 300 bytes"),
         Line("memory at most", lambda value: f"{value / MIB:,.0f} MiB", values["memory"], None, "≤ 150 MiB"),
         Line("rules broken", count, values["rules"], None, "0"),
     ])
