@@ -86,7 +86,7 @@ def probing(run):
     median_bytes, most_gets, most_tokens, rules = {}, {}, {}, {}
     for client in run.clients(OURS, RCLONE, MEDIA):
         # What takes seconds for each film is not waited for to the end: the films that answered tell.
-        limit = run.pick(40, 90 if client is MEDIA else 1500)
+        limit = run.pick(25, 90 if client is MEDIA else 1500)
         with run.service(client, content=["--library", str(top)]) as (fake, folder):
             marks = []
             for part in (passes[:2], passes[2:]):

@@ -68,7 +68,7 @@ def seeking(run):
             with mounted(client, fake, folder) as mount:
                 places, times = random.Random(1), []
                 # Those that take seconds for each do as many as they can.
-                end = time.monotonic() + run.pick(20, 60 if client in (MEDIA, LOCKED) else 120)
+                end = time.monotonic() + run.pick(15, 60 if client in (MEDIA, LOCKED) else 120)
                 fd = os.open(mount.path / "film.mkv", os.O_RDONLY)
                 try:
                     for _ in range(seeks):
