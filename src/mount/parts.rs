@@ -229,6 +229,7 @@ fn volume_settings(config: &config::Mount) -> anyhow::Result<VolumeSettings> {
         staging_size,
         settle: config.settle,
         settle_open: config.settle_open,
+        upload_limit: config.bwlimit.up,
         waits_for_upload: config.upload == Upload::Wait,
         is_read_only: config.read_only,
     })

@@ -290,9 +290,12 @@ impl Outbox {
     pub fn written(&self) -> impl Future<Output = Result<(), OutboxError>> + Send + use<> {
         let written = self.shared.journal.written();
         async move {
-            written.await.map_err(|error| match error.is_full {
-                true => OutboxError::Full(error.said),
-                false => OutboxError::Journal(error.said),
+            written.await.map_err(|error| {
+                if error.is_full {
+                    OutboxError::Full(error.said)
+                } else {
+                    OutboxError::Journal(error.said)
+                }
             })
         }
     }

@@ -77,7 +77,13 @@ impl Life {
         let settings = ReadSettings::new(16 * MIB);
         let reader = Reader::new(client, clock, settings, Handle::current());
         let staging = Staging::open(&dir.path().join("staging"), 100 * MIB).unwrap();
-        let versions = Versions::new(staging.clone(), reader.clone(), clock, Handle::current());
+        let versions = Versions::new(
+            staging.clone(),
+            reader.clone(),
+            None,
+            clock,
+            Handle::current(),
+        );
         let key = ApiKey::parse(&fake.key()).unwrap();
         let store = Store::open(dir.path(), Fingerprint::of(&key), clock).unwrap();
         let numbers = Arc::new(AtomicU64::new(first));
