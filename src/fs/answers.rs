@@ -29,10 +29,14 @@ pub(super) struct Answers {
 impl Answers {
     /// The attributes of a node as they are now: what was written to a file is in no node before it is
     /// closed, and a file that was removed while it was open has no name left.
-    pub(super) fn attributes(&self, node: &Arc<Node>) -> FileAttr {
+    pub(super) fn attributes(&self, node: &Node) -> FileAttr {
         let fresh = self.volume.fresh(node.ino);
-        // In this order: what is not written to any more was sealed before, and the node says how large it is.
-        let node = &self.tree.newest(node).unwrap_or_else(|| Arc::clone(node));
+        // After that: what is sealed meanwhile is in the node from then on, and not in the one handed in.
+        let newest = match fresh {
+            None if !node.is_folder() => self.tree.own(node.ino),
+            _ => None,
+        };
+        let node = newest.as_deref().unwrap_or(node);
         let local = self.tree.local(node.ino);
         let written = fresh.map(|fresh| fresh.modified.into());
         let mut attributes = self.ownership.attributes(node, local.as_ref(), written);

@@ -106,6 +106,7 @@ impl ToErrno for StageError {
 impl ToErrno for OutboxError {
     fn verdict(&self) -> Verdict {
         match self {
+            Self::Full(_) => verdict(Errno::ENOSPC, Level::Error),
             Self::Journal(_) | Self::Store(_) => verdict(Errno::EIO, Level::Error),
         }
     }

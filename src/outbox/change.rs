@@ -292,7 +292,7 @@ async fn remove_folder(shared: &Shared, ino: Ino, id: FolderId) -> Landed {
             return landed;
         }
         Err(error) => {
-            landed.again(&[ino], error.retry_after.unwrap_or_default());
+            landed.not_heard(&[ino], &error);
             return landed;
         }
     };

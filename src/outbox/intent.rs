@@ -212,6 +212,8 @@ pub struct Intents {
     changed: BTreeSet<Ino>,
     /// Versions nobody needs any more, since [`Intents::take_released`].
     released: Vec<u64>,
+    /// What takes the place of something, with what: [`Entry::after`] the other way round.
+    replacing: BTreeSet<(Ino, Ino)>,
 }
 
 impl Entry {
@@ -325,8 +327,12 @@ impl Entry {
 impl Intents {
     /// Those that were written down earlier.
     pub fn of(entries: impl IntoIterator<Item = (Ino, Entry)>) -> Self {
+        let entries: BTreeMap<Ino, Entry> = entries.into_iter().collect();
+        let replaced = entries.iter();
+        let replacing = replaced.filter_map(|(ino, entry)| Some((entry.after?, *ino)));
         Self {
-            entries: entries.into_iter().collect(),
+            replacing: replacing.collect(),
+            entries,
             ..Self::default()
         }
     }
@@ -413,6 +419,19 @@ impl Intents {
             entry.after = after;
             entry.failed = None;
         });
+        if after.is_some() {
+            // It may never get to the account: what it was to replace waits for what replaces it.
+            for replaced in self.replaced_by(ino) {
+                self.change(replaced, false, None, |entry| entry.after = after);
+            }
+        }
+    }
+
+    /// What is removed once this one is in its place.
+    pub fn replaced_by(&self, ino: Ino) -> Vec<Ino> {
+        let all = self.replacing.range((ino, Ino::ROOT)..);
+        let own = all.take_while(|(replacing, _)| *replacing == ino);
+        own.map(|(_, replaced)| *replaced).collect()
     }
 
     /// A call is about to be made. It must not be before this is written down.
@@ -557,11 +576,21 @@ impl Intents {
             }
         };
         let before: Vec<u64> = entry.versions().collect();
+        let waited_for = entry.after;
         change(entry);
         let after: Vec<u64> = entry.versions().collect();
         self.released
             .extend(before.into_iter().filter(|id| !after.contains(id)));
-        if entry.is_over() {
+        let is_over = entry.is_over();
+        let waits_for = entry.after.filter(|_| !is_over);
+        if waited_for != waits_for {
+            self.replacing
+                .extend(waits_for.map(|replacing| (replacing, ino)));
+            if let Some(replacing) = waited_for {
+                self.replacing.remove(&(replacing, ino));
+            }
+        }
+        if is_over {
             self.entries.remove(&ino);
         }
         self.changed.insert(ino);

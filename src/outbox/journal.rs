@@ -15,8 +15,26 @@ use tokio::sync::oneshot;
 /// cost of renames and removals.
 const GROUP: Duration = Duration::from_secs(1);
 
-/// Why something could not be written down, for all who asked.
-pub(super) type Written = Result<(), Arc<str>>;
+/// Whether something was written down, for all who asked.
+pub(super) type Written = Result<(), Unwritten>;
+
+/// Why something could not be written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unwritten {
+    /// For a person.
+    pub(super) said: Arc<str>,
+    /// Whether the disk is full.
+    pub(super) is_full: bool,
+}
+
+impl From<&str> for Unwritten {
+    fn from(said: &str) -> Self {
+        Self {
+            said: said.into(),
+            is_full: false,
+        }
+    }
+}
 
 /// The writing end. Dropped without [`Journal::close`], it writes nothing more.
 #[derive(Debug)]

@@ -264,6 +264,6 @@ fn unlisted(landed: &mut Landed, inos: &[Ino], error: &ApiError) {
             .failed
             .extend(inos.iter().map(|ino| (*ino, reason.to_owned())));
     } else {
-        landed.again(inos, error.retry_after.unwrap_or_default());
+        landed.not_heard(inos, error);
     }
 }

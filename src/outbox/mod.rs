@@ -39,7 +39,7 @@ use crate::util::deadline::Deadline;
 use crate::util::sync::lock;
 use bytes::Bytes;
 use intent::{Done, Entry, Place, Remote, Version};
-use journal::Journal;
+use journal::{Journal, Unwritten};
 use state::{Numbers, State};
 use std::fmt;
 use std::io;
@@ -103,6 +103,9 @@ pub enum OutboxError {
     /// It cannot be written down.
     #[error("changes cannot be written down: {0}")]
     Journal(Arc<str>),
+    /// It cannot be written down, since the disk is full.
+    #[error("changes cannot be written down: {0}")]
+    Full(Arc<str>),
     /// The store cannot be read.
     #[error("what was written down cannot be read: {0}")]
     Store(Arc<str>),
@@ -286,7 +289,15 @@ impl Outbox {
     /// Waits until everything that was changed so far is on disk.
     pub fn written(&self) -> impl Future<Output = Result<(), OutboxError>> + Send + use<> {
         let written = self.shared.journal.written();
-        async move { written.await.map_err(OutboxError::Journal) }
+        async move {
+            written.await.map_err(|error| {
+                if error.is_full {
+                    OutboxError::Full(error.said)
+                } else {
+                    OutboxError::Journal(error.said)
+                }
+            })
+        }
     }
 
     /// Waits until the account knows everything but what was given up; `false` when time was up first.
@@ -318,6 +329,9 @@ impl Outbox {
                     Some(entry) => {
                         if let Some(failed) = &entry.failed {
                             return Err(failed.reason.clone());
+                        }
+                        if stuck::of(&state.intents).contains(&ino) {
+                            return Err("it waits for something that was refused".into());
                         }
                     }
                 }
@@ -394,7 +408,7 @@ fn write_down(
     store: &Store,
     state: &Mutex<State>,
     around: &dyn Surroundings,
-) -> Result<bool, Arc<str>> {
+) -> Result<bool, Unwritten> {
     let (commit, released) = {
         let mut state = lock(state);
         for ino in around.shown() {
@@ -413,7 +427,10 @@ fn write_down(
         Err(error) => {
             log::error!("{error}; changes are kept in memory until they can be written down");
             lock(state).put_back(commit, released);
-            Err(error.to_string().into())
+            Err(Unwritten {
+                said: error.to_string().into(),
+                is_full: error.is_full(),
+            })
         }
     }
 }

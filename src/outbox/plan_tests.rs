@@ -153,3 +153,30 @@ fn what_was_given_up_is_as_the_account_has_it() {
     world.intents.give_up(ino);
     assert!(world.intents.entries().is_empty());
 }
+
+/// As a program saves that writes beside and moves that over the old one, and the person saves twice.
+#[test]
+fn what_is_replaced_twice_before_anything_was_sent_goes_when_the_last_is_there() {
+    let mut world = World::new();
+    let at = place(Ino::ROOT, "c");
+    let old = world.at(&at).unwrap();
+    for _ in 0..2 {
+        world.op(&Op::Create(2, 3, 5));
+        let new = Ino::new(world.next).unwrap();
+        world.rename(new, place(Ino::ROOT, "beside"));
+        world.rename(new, at.clone());
+    }
+    let is_removal = |batch: &Batch| matches!(batch, Batch::RemoveFiles(_));
+    let batches = plan(&world.intents, &world);
+    assert!(!batches.iter().any(is_removal), "{batches:?}");
+    let last = world.at(&at).unwrap();
+    assert_eq!(world.intents.get(old).unwrap().after, Some(last));
+    // What was written down is the same.
+    let again = Intents::of(world.intents.entries().clone());
+    assert_eq!(again.replaced_by(last), [old]);
+
+    // Whoever removes the last one wants nothing there.
+    world.remove(last, None);
+    let batches = plan(&world.intents, &world);
+    assert!(batches.iter().any(is_removal), "{batches:?}");
+}

@@ -52,11 +52,7 @@ impl Landed {
     pub(super) fn refused(&mut self, inos: &[Ino], error: &ApiError) {
         self.done.extend(inos.iter().map(|ino| Done::Nothing(*ino)));
         if is_final(error) {
-            let concerns_all = matches!(
-                error.kind,
-                ErrorKind::KeyRefused | ErrorKind::NotCustomer | ErrorKind::HostRefused
-            );
-            if concerns_all || inos.len() == 1 {
+            if concerns_all(error) || inos.len() == 1 {
                 let reason = error.to_string();
                 self.failed
                     .extend(inos.iter().map(|ino| (*ino, reason.clone())));
@@ -65,6 +61,17 @@ impl Landed {
                 self.alone.extend(inos);
                 self.again(inos, Duration::ZERO);
             }
+        } else {
+            self.again(inos, error.retry_after.unwrap_or_default());
+        }
+    }
+
+    /// What became of them could not be asked.
+    pub(super) fn not_heard(&mut self, inos: &[Ino], error: &ApiError) {
+        if concerns_all(error) {
+            let reason = error.to_string();
+            let failed = inos.iter().map(|ino| (*ino, reason.clone()));
+            self.failed.extend(failed);
         } else {
             self.again(inos, error.retry_after.unwrap_or_default());
         }
@@ -83,6 +90,14 @@ impl Landed {
     pub(super) fn again(&mut self, inos: &[Ino], at_least: Duration) {
         self.later.extend(inos.iter().map(|ino| (*ino, at_least)));
     }
+}
+
+/// Whether every call would be refused for that.
+fn concerns_all(error: &ApiError) -> bool {
+    matches!(
+        error.kind,
+        ErrorKind::KeyRefused | ErrorKind::NotCustomer | ErrorKind::HostRefused
+    )
 }
 
 /// Whether trying again is of no use before a person has done something.
@@ -212,8 +227,7 @@ impl UnderWay {
                 state.single_out(ino);
             }
             for (ino, reason) in landed.failed {
-                log::warn!("inode {ino} is left alone until `fichierfs retry`: {reason}");
-                state.intents.fail(ino, &reason);
+                state.fail(ino, &reason);
             }
             for ino in landed.given_up {
                 state.give_up(ino, &*shared.around);
@@ -253,7 +267,10 @@ async fn tell(shared: &Shared, batch: &Batch) -> Landed {
                 .done
                 .extend(inos.iter().map(|ino| Done::Nothing(*ino)));
         }
-        log::warn!("nothing can be written down ({error}), so nothing is changed in the account");
+        log::warn!(
+            "nothing can be written down ({}), so nothing is changed in the account",
+            error.said
+        );
         landed.again(&inos, Duration::ZERO);
         return landed;
     }

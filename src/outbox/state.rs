@@ -30,6 +30,10 @@ const COMPANY: Duration = Duration::from_secs(30);
 /// How often the account may give something another name than asked before that is left to a person.
 const RENAMES: u8 = 2;
 
+/// How often a file may be sent to its last byte and not be in the account as it was sent, before that is left
+/// to a person: one that is damaged each time, or found infected, would be sent for ever.
+const UNKEPT: u8 = 3;
+
 /// The state.
 #[derive(Debug)]
 pub(super) struct State {
@@ -48,6 +52,8 @@ pub(super) struct State {
     backoffs: HashMap<Ino, Backoff>,
     /// What is told alone, because it failed together with others.
     alone: BTreeSet<Ino>,
+    /// How often the account was sent all of a file, and did not have it afterwards.
+    unkept: HashMap<Ino, u8>,
     /// Files that are gone, and that a listing may still show.
     removed: BTreeMap<FileId, Moment>,
     /// What is to be written down beside the entries.
@@ -101,6 +107,7 @@ impl State {
             unheard: HashMap::new(),
             backoffs: HashMap::new(),
             alone: BTreeSet::new(),
+            unkept: HashMap::new(),
             removed: BTreeMap::new(),
             unwritten: Commit::default(),
             locals: BTreeMap::new(),
@@ -150,6 +157,7 @@ impl State {
         if is_open {
             self.open.insert(ino);
         } else if self.open.remove(&ino)
+            && !self.backoffs.contains_key(&ino)
             && let Some(at) = self.not_before.get_mut(&ino)
         {
             *at = (*at).min(now.after(self.settle.closed));
@@ -179,8 +187,14 @@ impl State {
 
     /// A transfer of files begins.
     pub(super) fn transfer(&mut self, transfer: Transfer) {
-        let first = transfer.files.first().map(|(ino, _)| *ino);
-        self.uploads.extend(first.map(|ino| (ino, transfer)));
+        let Some((first, _)) = transfer.files.first().copied() else {
+            return;
+        };
+        if self.intents.get(first).is_some_and(Entry::is_superseded) {
+            // While a node was asked for.
+            transfer.superseded.notify_one();
+        }
+        self.uploads.insert(first, transfer);
     }
 
     /// The files of transfers under way, each with what was handed over of it.
@@ -267,10 +281,14 @@ impl State {
     /// When something that waits may be told, if anything waits for its time.
     pub(super) fn next_moment(&self, now: Moment) -> Option<Moment> {
         let all = self.not_before.iter().chain(&self.unheard);
-        let waiting = all.filter(|(ino, at)| {
-            **at > now && !self.busy.contains(ino) && self.intents.get(**ino).is_some()
+        let all = all.map(|(ino, at)| (ino, *at));
+        // What has settled waits for company until then.
+        let overdue = self.not_before.iter();
+        let overdue = overdue.map(|(ino, at)| (ino, at.after(COMPANY)));
+        let waiting = all.chain(overdue).filter(|(ino, at)| {
+            *at > now && !self.busy.contains(ino) && self.intents.get(**ino).is_some()
         });
-        waiting.map(|(_, at)| *at).min()
+        waiting.map(|(_, at)| at).min()
     }
 
     /// Whether something is left to be told that nobody has given up, nor what it depends on.
@@ -378,6 +396,7 @@ impl State {
         });
         self.backoffs.retain(|ino, _| is_known(ino));
         self.alone.retain(is_known);
+        self.unkept.retain(|ino, _| is_known(ino));
     }
 
     /// The account has done something.
@@ -405,19 +424,54 @@ impl State {
             | Done::Uncopied(_)
             | Done::FolderRemoved(_) => {}
         }
+        let is_unkept = matches!(done, Done::Nothing(_)) && self.was_sent(ino);
         if !matches!(done, Done::Nothing(_) | Done::Surplus { .. }) {
             self.backoffs.remove(&ino);
+            self.unkept.remove(&ino);
         }
         self.intents.done(done);
+        if is_unkept {
+            self.not_kept(ino, now);
+        }
         let renamed = self
             .intents
             .get(ino)
             .is_some_and(|it| it.renames >= RENAMES);
         if renamed {
-            self.intents.fail(
+            self.fail(
                 ino,
                 "the service stores it under another name than asked for",
             );
+        }
+    }
+
+    /// It is left to a person.
+    pub(super) fn fail(&mut self, ino: Ino, reason: &str) {
+        log::warn!("inode {ino} is left alone until `fichierfs retry`: {reason}");
+        self.intents.fail(ino, reason);
+    }
+
+    /// Whether a transfer of it was sent to its last byte.
+    fn was_sent(&self, ino: Ino) -> bool {
+        let attempt = self.intents.get(ino).and_then(|it| it.attempt.as_ref());
+        attempt.is_some_and(|attempt| attempt.whirlpool.is_some())
+    }
+
+    /// It was sent, and is not in the account as it was sent.
+    fn not_kept(&mut self, ino: Ino, now: Moment) {
+        if self.intents.get(ino).is_none_or(Entry::is_uploaded) {
+            return;
+        }
+        let times = self.unkept.entry(ino).or_default();
+        *times += 1;
+        if *times >= UNKEPT {
+            self.unkept.remove(&ino);
+            self.fail(
+                ino,
+                "the service took all of it several times and kept it damaged or not at all",
+            );
+        } else {
+            self.later(ino, Duration::ZERO, now);
         }
     }
 
@@ -609,5 +663,66 @@ mod tests {
         ];
         assert_eq!(commit.locals, second);
         assert!(state.take().0.is_empty());
+    }
+
+    fn place(name: &str) -> Place {
+        Place {
+            folder: Ino::ROOT,
+            name: AsRef::<std::ffi::OsStr>::as_ref(name).into(),
+        }
+    }
+
+    fn at(seconds: u64) -> Moment {
+        Moment::from_origin(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn what_waits_for_company_is_thought_of_when_it_has_waited_long_enough() {
+        let mut state = State::new(Pending::default(), Settle::default(), Ino::ROOT);
+        let ino = |number| Ino::own(number).unwrap();
+        let version = |id| Version { id, size: 5 };
+        state.intents.create(ino(1), place("closed"), version(1));
+        state.settle(ino(1), true, at(0));
+        // Held open, and flushed a moment ago.
+        state.hold(ino(2), true, at(0));
+        state.intents.create(ino(2), place("open"), version(2));
+        state.settle(ino(2), true, at(0));
+        assert_eq!(state.next_moment(at(0)), Some(at(5)));
+        let overdue = at(5).after(COMPANY);
+        assert_eq!(state.next_moment(at(5)), Some(overdue));
+        assert_eq!(state.next_moment(overdue), Some(at(300)));
+    }
+
+    #[test]
+    fn what_is_sent_and_not_kept_again_and_again_is_left_to_a_person() {
+        let mut state = State::new(Pending::default(), Settle::default(), Ino::ROOT);
+        let ino = Ino::own(1).unwrap();
+        let version = Version { id: 1, size: 5 };
+        state.intents.create(ino, place("file"), version);
+        let attempt = |whirlpool| Attempt {
+            goal: Goal::Store(version),
+            place: place("file"),
+            folder: FolderId(0),
+            since: 0,
+            ticket: None,
+            whirlpool,
+        };
+        let hash = crate::api::WhirlpoolHasher::new().finish();
+        // Never sent to its end: tried for ever.
+        for _ in 0..10 {
+            state.intents.begin(ino, attempt(None));
+            state.done(Done::Nothing(ino), at(0));
+        }
+        for times in 1..=UNKEPT {
+            assert!(state.entry(ino).unwrap().failed.is_none());
+            state.intents.begin(ino, attempt(Some(hash)));
+            state.done(Done::Nothing(ino), at(0));
+            let is_left = state.entry(ino).unwrap().failed.is_some();
+            assert_eq!(is_left, times == UNKEPT);
+        }
+        state.intents.retry(ino);
+        state.intents.begin(ino, attempt(Some(hash)));
+        state.done(Done::Nothing(ino), at(0));
+        assert!(state.entry(ino).unwrap().failed.is_none(), "it counts anew");
     }
 }

@@ -39,6 +39,15 @@ impl<'a> Telling<'a> {
         inside.map(|(ino, _)| *ino).collect()
     }
 
+    /// What would be where it was, were this one given up whose coming was to replace it.
+    pub fn revived_by(&self, ino: Ino) -> Vec<Ino> {
+        let intents = &self.state.intents;
+        let place = |ino: Ino| Some(&intents.get(ino)?.remote.as_ref()?.place);
+        let mut replaced = intents.replaced_by(ino);
+        replaced.retain(|replaced| place(*replaced) != place(ino));
+        replaced
+    }
+
     /// A new file; `record` is what [`Surroundings`](super::Surroundings) needs to find its content after
     /// a restart.
     pub fn create(&mut self, ino: Ino, place: Place, version: Version, record: Vec<u8>) {

@@ -132,7 +132,7 @@ pub(super) async fn read_report(
         Err(error) => {
             // The files are stored, or soon will be: it is asked for again, nothing is sent again.
             log::info!("{error}; asking again later");
-            landed.again(&inos, error.retry_after.unwrap_or_default());
+            landed.not_heard(&inos, &error);
             return landed;
         }
     };

@@ -6,7 +6,9 @@ use std::io;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StageError {
     /// No room: the limit of the staging area, or the disk.
-    #[error("the staging area is full; wait for uploads, or raise --staging-size")]
+    #[error(
+        "the staging area or its disk is full; wait for uploads, make room, or raise --staging-size"
+    )]
     Full,
     /// The service takes no file of that size.
     #[error("the service takes no file of more than 300 GB")]

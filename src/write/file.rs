@@ -4,7 +4,8 @@
 //! fetches nothing; a version that was sealed never changes: what is written afterwards goes to another
 //! staging file, and the next version consists of both. Knows no name and no inode.
 //!
-//! One lock, held while a piece is written to the disk and never while the network is waited for.
+//! One lock, held while a piece is written to the disk and never while the network is waited for. How large it
+//! is and whether it was changed is known without it: who only asks for that does not wait for a slow disk.
 use super::bytes::{Bases, Sealed};
 use super::content::{Content, Origin};
 use super::error::StageError;
@@ -16,6 +17,7 @@ use crate::util::sync::lock;
 use bytes::Bytes;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// A file that is being changed.
@@ -24,6 +26,10 @@ pub struct StagedFile {
     staging: Staging,
     bases: Bases,
     state: Mutex<State>,
+    /// Bytes, as in the state.
+    size: AtomicU64,
+    /// Whether it differs from the last version that was sealed, as in the state.
+    is_changed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -32,8 +38,6 @@ struct State {
     now: Sealed,
     /// The staging file that is written to; none sealed needs it.
     current: Option<Arc<Stage>>,
-    /// Whether it differs from the last version that was sealed.
-    is_changed: bool,
 }
 
 impl StagedFile {
@@ -50,11 +54,16 @@ impl StagedFile {
     /// A version that was sealed, about to be changed further.
     pub fn after(sealed: Sealed, staging: Staging, reader: Reader) -> Self {
         let file = Self::starting(staging, reader, Content::empty(), false);
-        lock(&file.state).now = sealed;
+        {
+            let mut state = lock(&file.state);
+            state.now = sealed;
+            file.tell_size(&state);
+        }
         file
     }
 
     fn starting(staging: Staging, reader: Reader, content: Content, is_changed: bool) -> Self {
+        let size = AtomicU64::new(content.size());
         let now = Sealed {
             content,
             stages: std::collections::HashMap::new(),
@@ -62,22 +71,30 @@ impl StagedFile {
         Self {
             staging,
             bases: Bases::new(reader),
-            state: Mutex::new(State {
-                now,
-                current: None,
-                is_changed,
-            }),
+            state: Mutex::new(State { now, current: None }),
+            size,
+            is_changed: AtomicBool::new(is_changed),
         }
     }
 
-    /// Bytes.
-    pub fn size(&self) -> u64 {
-        lock(&self.state).now.content.size()
+    fn tell_size(&self, state: &State) {
+        self.size.store(state.now.content.size(), Ordering::Release);
     }
 
-    /// Whether it differs from the last version that was sealed.
+    /// It was changed, under the lock.
+    fn changed(&self, state: &State) {
+        self.tell_size(state);
+        self.is_changed.store(true, Ordering::Release);
+    }
+
+    /// Bytes; at once.
+    pub fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// Whether it differs from the last version that was sealed; at once.
     pub fn is_changed(&self) -> bool {
-        lock(&self.state).is_changed
+        self.is_changed.load(Ordering::Acquire)
     }
 
     /// The files of the account that it needs.
@@ -119,7 +136,9 @@ impl StagedFile {
         state.now.content.written(range, stage.number());
         state.now.stages.insert(stage.number(), Arc::clone(&stage));
         state.current = Some(stage);
-        state.is_changed |= !bytes.is_empty();
+        if !bytes.is_empty() {
+            self.changed(&state);
+        }
         Ok(())
     }
 
@@ -134,7 +153,7 @@ impl StagedFile {
             return Ok(());
         }
         state.now.content.resize(size);
-        state.is_changed = true;
+        self.changed(&state);
         if size < before
             && let Some(stage) = &state.current
         {
@@ -148,7 +167,7 @@ impl StagedFile {
     pub fn punch(&self, range: &Range<u64>) {
         let mut state = lock(&self.state);
         state.now.content.punch(range);
-        state.is_changed = true;
+        self.changed(&state);
     }
 
     /// Takes over a range of another content at `to`, without fetching what is in the account. Returns
@@ -167,7 +186,7 @@ impl StagedFile {
             let stages = other.stages.iter();
             let stages = stages.map(|(number, stage)| (*number, Arc::clone(stage)));
             state.now.stages.extend(stages);
-            state.is_changed = true;
+            self.changed(&state);
             state.tidy();
         }
         Ok(copied)
@@ -195,16 +214,22 @@ impl StagedFile {
     /// Seals a version, if there is anything to it that the last one had not; `fresh` gives a number should
     /// its staging files be put into one. Waits for the disk.
     pub fn seal_version(&self, fresh: impl FnOnce() -> u64) -> Option<Sealed> {
-        let mut sealed = {
-            let mut state = lock(&self.state);
-            if !state.is_changed {
-                return None;
-            }
-            state.is_changed = false;
-            state.current = None;
-            state.tidy();
-            state.now.clone()
-        };
+        Some(self.merged(self.begin_version()?, fresh))
+    }
+
+    /// The same without looking at how many staging files it consists of; waits for a write under way only.
+    pub fn begin_version(&self) -> Option<Sealed> {
+        let mut state = lock(&self.state);
+        if !self.is_changed.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        state.current = None;
+        state.tidy();
+        Some(state.now.clone())
+    }
+
+    /// A version that was just sealed, its staging files put into one if they are many. Waits for the disk.
+    pub fn merged(&self, mut sealed: Sealed, fresh: impl FnOnce() -> u64) -> Sealed {
         // Without the lock: readers must not wait for it.
         let before = sealed.content.clone();
         match sealed.merge(&self.staging, fresh) {
@@ -217,12 +242,12 @@ impl StagedFile {
             Ok(false) => {}
             Err(error) => log::debug!("staging files are not put into one: {error}"),
         }
-        Some(sealed)
+        sealed
     }
 
     /// A version that was sealed could not be written down: it is to be sealed again.
     pub fn unsealed(&self) {
-        lock(&self.state).is_changed = true;
+        self.is_changed.store(true, Ordering::Release);
     }
 
     /// Waits until everything written so far is on disk. Blocks.

@@ -12,7 +12,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What names of staging files end with.
@@ -20,6 +20,13 @@ const ENDING: &str = "stage";
 
 /// What they end with when nobody knows what they are of.
 const LOST: &str = "lost";
+
+/// Bytes of the disk that are left free: what was staged must be written down, and that it was removed, too,
+/// or a full disk would stay full.
+const HEADROOM: u64 = 16 << 20;
+
+/// Bytes that are staged before the disk is asked again how much is free.
+const MEASURED: u64 = 16 << 20;
 
 /// The folder of staging files; cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,6 +40,8 @@ struct Area {
     /// Bytes at most.
     limit: u64,
     used: AtomicU64,
+    /// Bytes that fit the disk without asking it.
+    free: AtomicU64,
     lost: AtomicU64,
 }
 
@@ -57,9 +66,11 @@ pub struct Stage {
     written: Mutex<RangeSet<u64>>,
     /// How many versions that are written down need it.
     kept: AtomicUsize,
-    /// Whether everything in it is on disk, or will be when who holds `syncing` is done.
-    is_synced: AtomicBool,
-    syncing: Mutex<()>,
+    /// Counts what was done to it.
+    changes: AtomicU64,
+    /// How many of these are on disk. Held while the disk is waited for: who comes second must not be told
+    /// sooner.
+    synced: Mutex<u64>,
 }
 
 impl Staging {
@@ -70,6 +81,7 @@ impl Staging {
             dir: dir.to_owned(),
             limit,
             used: AtomicU64::new(0),
+            free: AtomicU64::new(0),
             lost: AtomicU64::new(0),
         };
         Ok(Self {
@@ -121,7 +133,6 @@ impl Staging {
             .used
             .fetch_add(bytes_of(&written), Ordering::Relaxed);
         *lock(&stage.written) = written;
-        stage.is_synced.store(true, Ordering::Relaxed);
         Ok(stage)
     }
 
@@ -165,8 +176,8 @@ impl Staging {
             area: Arc::clone(&self.area),
             written: Mutex::default(),
             kept: AtomicUsize::new(0),
-            is_synced: AtomicBool::new(false),
-            syncing: Mutex::default(),
+            changes: AtomicU64::new(0),
+            synced: Mutex::new(0),
         })
     }
 }
@@ -178,6 +189,7 @@ impl Area {
 
     /// Takes room for `bytes` more.
     fn charge(&self, bytes: u64) -> Result<(), StageError> {
+        self.measure(bytes)?;
         let take = |used: u64| {
             let used = used.checked_add(bytes)?;
             (used <= self.limit).then_some(used)
@@ -186,6 +198,24 @@ impl Area {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
             .map(|_| ())
             .map_err(|_| StageError::Full)
+    }
+
+    /// Whether the disk has room for `bytes` more, and for what must be written beside them.
+    fn measure(&self, bytes: u64) -> Result<(), StageError> {
+        let take = |free: u64| free.checked_sub(bytes);
+        let fits = self
+            .free
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        if fits.is_ok() {
+            return Ok(());
+        }
+        let disk = nix::sys::statvfs::statvfs(&self.dir).map_err(io::Error::from)?;
+        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
+        let Some(left) = free.checked_sub(HEADROOM.saturating_add(bytes)) else {
+            return Err(StageError::Full);
+        };
+        self.free.store(left.min(MEASURED), Ordering::Relaxed);
+        Ok(())
     }
 
     fn discharge(&self, bytes: u64) {
@@ -220,8 +250,9 @@ impl Stage {
             .sum();
         let more = range.end - range.start - covered;
         self.area.charge(more)?;
-        self.is_synced.store(false, Ordering::Relaxed);
-        if let Err(error) = self.file.write_all_at(bytes, offset) {
+        let outcome = self.file.write_all_at(bytes, offset);
+        self.changes.fetch_add(1, Ordering::Release);
+        if let Err(error) = outcome {
             self.area.discharge(more);
             return Err(error.into());
         }
@@ -261,20 +292,15 @@ impl Stage {
 
     /// Waits until everything in it is on disk, its name included. Blocks.
     pub fn sync(&self) -> io::Result<()> {
-        // Contents share it: who comes second waits for the first.
-        let _syncing = lock(&self.syncing);
+        let mut synced = lock(&self.synced);
         // A write from now on is not promised by this.
-        if self.is_synced.swap(true, Ordering::Relaxed) {
-            return Ok(());
+        let changes = self.changes.load(Ordering::Acquire);
+        if *synced < changes {
+            self.file.sync_data()?;
+            File::open(&self.area.dir)?.sync_all()?;
+            *synced = changes;
         }
-        let synced = self
-            .file
-            .sync_data()
-            .and_then(|()| File::open(&self.area.dir)?.sync_all());
-        if synced.is_err() {
-            self.is_synced.store(false, Ordering::Relaxed);
-        }
-        synced
+        Ok(())
     }
 
     /// A version that is, or is about to be, written down needs it: it outlives the process.

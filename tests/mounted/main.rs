@@ -9,6 +9,7 @@ mod comforts;
 mod commands;
 mod conflicts;
 mod crash;
+mod failures;
 mod harness;
 mod hostile;
 mod life;

@@ -10,7 +10,7 @@ use std::process::{Output, Stdio};
 const CLOCK: &str = "20";
 
 /// So long that nothing is uploaded before somebody waits for it.
-const LATER: [&str; 2] = ["--settle", "1h"];
+pub(crate) const LATER: [&str; 2] = ["--settle", "1h"];
 
 /// A mount of an account of this name: commands for all mounts must not meet those of other tests.
 fn drive(account: &str, options: &[&str]) -> Option<Drive> {
@@ -23,32 +23,32 @@ fn drive(account: &str, options: &[&str]) -> Option<Drive> {
 
 impl Drive {
     /// Runs a command in the mount's own surroundings.
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.mount.command();
         command.args(arguments).stdin(Stdio::null());
         command.output().unwrap()
     }
 
-    fn run_at(&self, arguments: &[&str], below: &str) -> Output {
+    pub(crate) fn run_at(&self, arguments: &[&str], below: &str) -> Output {
         let path = self.path(below);
         let mut all = arguments.to_vec();
         all.push(path.to_str().unwrap());
         self.run(&all)
     }
 
-    fn writing(&self) -> Value {
+    pub(crate) fn writing(&self) -> Value {
         let output = self.run_at(&["status", "--json"], "");
         let mut document: Value = serde_json::from_slice(&output.stdout).unwrap();
         document["mounts"][0]["status"]["writing"].take()
     }
 
     /// Whether the account has a file there.
-    fn has(&self, path: &str) -> bool {
+    pub(crate) fn has(&self, path: &str) -> bool {
         !self.fake.account().files_at(path).is_empty()
     }
 
     /// Uploads come to nothing until the faults are cleared, for a reason that passes.
-    fn hold_up(&self) {
+    pub(crate) fn hold_up(&self) {
         let fault = Fault::on("upload.cgi", FaultKind::Status { code: 503 });
         self.fake.faults().add(fault);
     }
@@ -60,7 +60,7 @@ impl Drive {
     }
 }
 
-fn says(output: &Output, code: i32, words: &[&str]) {
+pub(crate) fn says(output: &Output, code: i32, words: &[&str]) {
     let text = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -73,7 +73,7 @@ fn says(output: &Output, code: i32, words: &[&str]) {
 }
 
 /// Closes a file as a program that looks at the answer does.
-fn close(file: File) -> io::Result<()> {
+pub(crate) fn close(file: File) -> io::Result<()> {
     nix::unistd::close(file).map_err(io::Error::from)
 }
 

@@ -15,7 +15,8 @@ impl Volume {
     }
 
     /// Forgets what the account was not told of a file or folder: it is shown again as the account has it,
-    /// or is gone if the account never had it, and then with it what was made or moved there.
+    /// or is gone if the account never had it, and then with it what was made or moved there. What it was to
+    /// replace is shown again, too.
     ///
     /// # Errors
     /// [`VolumeError::ReadOnly`]: nothing may be changed.
@@ -30,6 +31,7 @@ impl Volume {
                 if is_new_folder {
                     next.extend(telling.wanted_in(ino));
                 }
+                next.extend(telling.revived_by(ino));
                 telling.give_up(ino);
             }
         });

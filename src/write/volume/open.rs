@@ -44,7 +44,7 @@ pub struct OpenFile {
     volume: Volume,
     file: Arc<FileState>,
     writes: bool,
-    /// Whether what is not sealed when it is closed is sealed then.
+    /// Whether what was written is sealed when it is closed.
     seals: bool,
     /// Its content in the account when it was opened, if it was that.
     remote: Option<(FileUrl, read::Handle)>,
@@ -73,10 +73,15 @@ impl Volume {
         let inner = &self.inner;
         let file = inner.outbox.look(node.ino, |entry| {
             // As it is while nothing can be told.
-            let node = inner.tree.newest(node).unwrap_or_else(|| Arc::clone(node));
+            let newest = inner.tree.newest(node);
+            let is_removed = newest.is_none();
+            let node = newest.unwrap_or_else(|| Arc::clone(node));
             let version = entry.and_then(|entry| entry.content);
             let base = || self.base(&node, version);
-            inner.around.files.opened(&node, access.writes, base)
+            let file = inner.around.files.opened(&node, access.writes, base)?;
+            // By its descriptor, in /proc, after its name went.
+            file.lock().is_unlinked |= is_removed;
+            Ok::<_, VolumeError>(file)
         })?;
         let remote = {
             let state = file.lock();
@@ -118,9 +123,10 @@ impl Volume {
             Ok(mut open) => {
                 let is_alone = open.file.lock().writers == 1;
                 open.seals = is_alone;
-                match is_alone {
-                    true => open.hand_over(),
-                    false => Cached::Hit(Ok(())),
+                if is_alone {
+                    open.hand_over()
+                } else {
+                    Cached::Hit(Ok(()))
                 }
             }
             Err(error) => Cached::Hit(Err(error)),
@@ -201,7 +207,7 @@ impl OpenFile {
     pub fn flush(&self, caller: Caller) -> Cached<Result<(), VolumeError>> {
         let is_settled = {
             let state = self.file.lock();
-            (!state.is_changed() || state.is_unlinked) && state.versions.is_written()
+            state.is_unlinked || (!state.is_changed() && state.versions.is_written())
         };
         if is_settled {
             return Cached::Hit(Ok(()));
@@ -350,11 +356,13 @@ impl OpenFile {
 
     /// The outbox hears whether somebody may write to it.
     fn hold(&self) {
-        let file = &self.file;
-        self.volume
-            .inner
-            .outbox
-            .hold(file.ino, || file.lock().writers > 0);
+        let (inner, ino) = (&self.volume.inner, self.file.ino);
+        // Whoever has it open by then, which need not be who had it open before.
+        let is_open = || {
+            let file = inner.around.files.get(ino);
+            file.is_some_and(|file| file.lock().writers > 0)
+        };
+        inner.outbox.hold(ino, is_open);
     }
 }
 

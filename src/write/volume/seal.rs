@@ -30,21 +30,18 @@ impl Volume {
 
     fn seal_now(&self, file: &Arc<FileState>) -> Result<Option<Version>, VolumeError> {
         let inner = &self.inner;
-        let staged = {
+        let begun = {
             let mut state = file.lock();
-            if state.is_unlinked {
-                return Ok(None);
-            }
-            // Before it counts as unchanged: who flushes it meanwhile waits for this one.
-            state.versions.begun += u64::from(state.is_changed());
-            state.staged.clone()
+            let staged = state.staged.clone().filter(|_| !state.is_unlinked);
+            let begun = staged.and_then(|staged| Some((staged.begin_version()?, staged)));
+            // In one step: who finds it unchanged from now on waits for this one.
+            state.versions.begun += u64::from(begun.is_some());
+            begun
         };
-        let Some(staged) = staged else {
+        let Some((sealed, staged)) = begun else {
             return Ok(None);
         };
-        let Some(sealed) = staged.seal_version(|| inner.outbox.fresh()) else {
-            return Ok(None);
-        };
+        let sealed = staged.merged(sealed, || inner.outbox.fresh());
         let version = Version {
             id: inner.outbox.fresh(),
             size: sealed.content.size(),

@@ -73,7 +73,7 @@ pub enum FaultKind {
     WrongRangeTotal,
     /// 200 with the whole file to a ranged request.
     IgnoreRange,
-    /// One byte of the body is changed.
+    /// One byte of the body is changed; of an upload, one of its first file as it is stored.
     Corrupt {
         /// Which byte of the body.
         #[serde(default)]

@@ -320,9 +320,14 @@ impl Receiver {
             did.filter(|id| state.folder(*id).is_some()).unwrap_or(ROOT)
         };
         let infected = matches!(self.fault, Some(FaultKind::Infected));
-        let names: Vec<String> = self.files.iter().map(|(name, _)| name.clone()).collect();
-        let pending: Vec<Received> = self
-            .files
+        let mut files = self.files;
+        if let Some(FaultKind::Corrupt { at }) = self.fault
+            && let Some((_, content)) = files.first_mut()
+        {
+            *content = corrupted(content, at);
+        }
+        let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
+        let pending: Vec<Received> = files
             .into_iter()
             .map(|(name, content)| Received {
                 folder: self.own.then_some(folder),
@@ -354,4 +359,17 @@ impl Receiver {
         lock(&world.uploads).reports.insert(xid.clone(), report);
         Ok(xid)
     }
+}
+
+/// The same with the byte `at` changed.
+fn corrupted(content: &Content, at: u64) -> Content {
+    let size = usize::try_from(content.size()).unwrap_or(usize::MAX);
+    let Ok(bytes) = content.read(0, size) else {
+        return content.clone();
+    };
+    let mut bytes = bytes.to_vec();
+    if let Some(byte) = usize::try_from(at).ok().and_then(|at| bytes.get_mut(at)) {
+        *byte = !*byte;
+    }
+    Content::bytes(bytes)
 }
