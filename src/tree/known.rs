@@ -35,10 +35,13 @@ impl Tree {
         Some(self.ino_of(parent))
     }
 
-    /// The folder that the account has under a name, as far as is known: by the listing in memory, but for
-    /// what was made, moved or removed here since.
+    /// The folder that the account has under a name, as far as is known: by its newest listing, which may have to
+    /// be read from the disk, but for what was made, moved or removed here since.
     pub fn listed_folder(&self, folder: Ino, name: &OsStr) -> Option<Ino> {
-        let listing = self.id_of(folder).and_then(|id| self.inner.cache.get(id));
+        let recalled = |id| Some(self.show_again(self.recall_now(id)?));
+        let listing = self
+            .id_of(folder)
+            .and_then(|id| self.inner.cache.get(id).or_else(|| recalled(id)));
         let own = read(&self.inner.own);
         if let Some(node) = own.find(folder, name)
             && node.is_folder()
