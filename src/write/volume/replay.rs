@@ -40,12 +40,17 @@ impl Volume {
         let root = tree.lasting(Ino::ROOT);
         let recent = recent.lasting(|folder| if folder == root { Ino::ROOT } else { folder });
         let (folder, name) = (recent.place.folder, recent.place.name);
+        if let Told::Folder(id) = recent.thing
+            && ino.folder().is_none()
+        {
+            tree.made_before(ino, id);
+        }
+        // What was changed since is not there any more, and something else may be: its entry says where it is.
+        let is_changed = self.inner.outbox.entry(ino).is_some();
         match recent.thing {
+            _ if is_changed => tree.unshow(ino, folder),
             Told::Gone => tree.unshow(ino, folder),
             Told::Folder(id) => {
-                if ino.folder().is_none() {
-                    tree.made_before(ino, id);
-                }
                 tree.show_folder(ino, Some(id), folder, &name);
             }
             Told::File {
@@ -66,7 +71,7 @@ impl Volume {
         for (file, folder) in &recent.spent {
             tree.hide(*file, *folder, true);
         }
-        if self.inner.outbox.entry(ino).is_some() {
+        if is_changed {
             lock(&self.inner.around.spent).insert(ino, recent.spent);
         }
         tree.told_before(ino, folder, recent.at);
