@@ -470,6 +470,8 @@ impl Trial {
             }
             Op::Kill => {
                 File::open(&self.mounted.dir).unwrap().sync_all().unwrap();
+                // What others did is listed again when a kill costs the listing; here it must be on disk.
+                std::thread::sleep(Duration::from_millis(1200));
                 self.mount.signal("KILL");
                 self.mount.wait();
                 self.mount.start();
