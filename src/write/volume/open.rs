@@ -123,9 +123,10 @@ impl Volume {
             Ok(mut open) => {
                 let is_alone = open.file.lock().writers == 1;
                 open.seals = is_alone;
-                match is_alone {
-                    true => open.hand_over(),
-                    false => Cached::Hit(Ok(())),
+                if is_alone {
+                    open.hand_over()
+                } else {
+                    Cached::Hit(Ok(()))
                 }
             }
             Err(error) => Cached::Hit(Err(error)),

@@ -101,15 +101,15 @@ mod tests {
         }
     }
 
-    fn attempt(goal: Goal) -> Option<Attempt> {
-        Some(Attempt {
+    fn attempt(goal: Goal) -> Attempt {
+        Attempt {
             goal,
             place: place("a"),
             folder: FolderId(0),
             since: 0,
             ticket: None,
             whirlpool: None,
-        })
+        }
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(word(entry()), "staged");
         let goal = Goal::Store(Version { id: 1, size: 5 });
         let uploading = Entry {
-            attempt: attempt(goal),
+            attempt: Some(attempt(goal)),
             ..entry()
         };
         assert_eq!(word(uploading.clone()), "uploading");
