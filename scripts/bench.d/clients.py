@@ -79,6 +79,20 @@ class Mount:
 
 
 @contextlib.contextmanager
+def plain(folder, length):
+    """A mount that does nothing but serve one file from memory: what FUSE itself costs. Its process and the file."""
+    mountpoint = folder / "plain"
+    mountpoint.mkdir(parents=True)
+    process = Process([target() / "release/examples/plain-mount", mountpoint, length], folder / "plain.log")
+    try:
+        wait_until("the plain mount", lambda: is_mounted(mountpoint), process)
+        yield process, mountpoint / "file"
+    finally:
+        unmount(mountpoint)
+        process.end()
+
+
+@contextlib.contextmanager
 def mounted(client, service, folder, options=()):
     folder.mkdir(parents=True, exist_ok=True)
     mount = Mount(client, service, folder, options)

@@ -3,7 +3,7 @@ import json
 import os
 import time
 
-from clients import LOCKED, OURS, RCLONE, mounted
+from clients import OURS, RCLONE, mounted
 from measure import MIB, broken, median, timed
 from processes import finish, target
 from report import Line, Table, count, mebibytes, milliseconds, seconds
@@ -20,17 +20,13 @@ def entries(listing):
     return sum(line[:1] in b"-d" and line[:1] != b"" for line in listing.splitlines())
 
 
-def state_bytes(folder):
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
 def walking(run, folders, files, clients, title):
     """The first walk over everything, and the first one after a restart."""
     everything = folders * files + folders + 1
-    keys = ("first", "seen", "calls", "most", "second", "again", "memory", "store", "rules")
+    keys = ("first", "seen", "calls", "most", "second", "again", "memory", "rules")
     values = {key: {} for key in keys}
     for client in run.clients(*clients):
-        limit = run.pick(40, 240) if client is LOCKED else 3600
+        limit = 3600
         options = ["--dir-cache-time", "1h"]
         with run.service(client, content=["--tree", f"{folders}x{files}"]) as (fake, folder):
             with mounted(client, fake, folder, options) as mount:
@@ -42,13 +38,10 @@ def walking(run, folders, files, clients, title):
                 values["memory"][name] = mount.process.memory()
                 if client is OURS:
                     run.expect(well and seen == everything, f"ls -lR saw {seen} of {everything}, ended well: {well}")
-            if client is not LOCKED:
-                start = time.time()
-                with mounted(client, fake, folder, options) as mount:
-                    values["second"][name], _, _ = walk(mount.path, limit)
-                    values["again"][name] = fake.log().between(start).calls()
-                if client is OURS:
-                    values["store"][name] = state_bytes(folder / "state") / everything
+            start = time.time()
+            with mounted(client, fake, folder, options) as mount:
+                values["second"][name], _, _ = walk(mount.path, limit)
+                values["again"][name] = fake.log().between(start).calls()
             values["rules"][name] = broken(fake.violations())
     return Table(title, f"Profile `home`, `ls -lR` of {folders:,} folders with {files} files each. The floor is one call per "
                  "folder at 2.5 calls a second.", [
@@ -58,7 +51,6 @@ def walking(run, folders, files, clients, title):
         Line("most calls for one folder", count, values["most"], None, "1"),
         Line("walk after a restart", seconds, values["second"], None, "≤ 1 s"),
         Line("calls by its end", count, values["again"], None, "0"),
-        Line("state on disk per entry", lambda value: f"{value:.0f} bytes", values["store"], None, "≤ 300 bytes"),
         Line("memory at most", lambda value: f"{value / MIB:,.0f} MiB", values["memory"], None, "≤ 150 MiB"),
         Line("rules broken", count, values["rules"], None, "0"),
     ])
@@ -66,7 +58,7 @@ def walking(run, folders, files, clients, title):
 
 def folders(run):
     """All names of an account of some hundred folders; again after a restart."""
-    return walking(run, run.pick(25, 300), 50, (OURS, RCLONE, LOCKED), "All names of an account")
+    return walking(run, run.pick(25, 100), 50, (OURS, RCLONE), "All names of an account")
 
 
 def status(mount):
@@ -119,7 +111,7 @@ def crawl(run):
     """The crawl of a large account, what others feel of it, and the tree after a restart."""
     # With the folder they are in and the account's root: a call each, and one for who the account is. How large the
     # account is may be asked for once more meanwhile.
-    folders, files = run.pick(58, 998), 51
+    folders, files = run.pick(38, 198), 51
     everything, fewest = folders * (files + 1) + 2, folders + 3
     keys = ("time", "calls", "most", "rules", "wait", "ready", "again", "asked", "memory", "store")
     values = {key: {} for key in keys}
@@ -129,7 +121,7 @@ def crawl(run):
     with run.service(OURS, content=content) as (fake, folder):
         with mounted(OURS, fake, folder, options) as mount:
             began = time.time()
-            opener = Opener(mount, folders, every=run.pick(5, 20), most=run.pick(6, 30))
+            opener = Opener(mount, folders, every=5, most=run.pick(6, 30))
             tree = completed(mount, 3 * folders + 120, opener)
             values["time"]["fichierfs"] = time.time() - began
             log = fake.log()

@@ -41,7 +41,7 @@ ROWS = {
 
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures fichierfs beside rclone on the fake service.")
-    parser.add_argument("--quick", action="store_true", help="some minutes instead of most of an hour")
+    parser.add_argument("--quick", action="store_true", help="ten minutes instead of three quarters of an hour")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     parser.add_argument("--alone", action="store_true", help="without rclone")
     parser.add_argument("--only", metavar="ROW,…", help="these rows only")

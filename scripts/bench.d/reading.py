@@ -1,9 +1,10 @@
 """One file and one reader: the first bytes, seeks, throughput, what is cached."""
+import contextlib
 import os
 import random
 import time
 
-from clients import LOCKED, MEDIA, OURS, RCLONE, mounted
+from clients import LOCKED, MEDIA, OURS, RCLONE, mounted, plain
 from measure import GIB, KIB, MIB, broken, failures, forget_pages, median, quantile, read_exactly, read_through, timed
 from report import Line, Table, count, milliseconds, per_gigabyte, rate, size
 
@@ -14,7 +15,7 @@ HEAD = 512 * KIB
 
 def opening(run):
     """Cold open to the first 512 KiB; then elsewhere in the same file; then the same bytes again."""
-    files = run.pick(4, 12)
+    files = run.pick(4, 8)
     content = [word for n in range(files) for word in ("--synthetic", f"films/film {n:02}.mkv=4G:{n}")]
     cold, live, cached, floors, live_floors, failed, rules = {}, {}, {}, [], [], {}, {}
     for client in run.clients(OURS, RCLONE, MEDIA):
@@ -66,7 +67,8 @@ def seeking(run):
         with run.service(client, content=content) as (fake, folder):
             with mounted(client, fake, folder) as mount:
                 places, times = random.Random(1), []
-                end = time.monotonic() + run.pick(60, 240)
+                # Those that take seconds for each do as many as they can.
+                end = time.monotonic() + run.pick(15, 60 if client in (MEDIA, LOCKED) else 120)
                 fd = os.open(mount.path / "film.mkv", os.O_RDONLY)
                 try:
                     for _ in range(seeks):
@@ -101,7 +103,7 @@ def leaving(run):
     """Seeks away from a film in full flow: what comes in vain, and how soon the other place is there."""
     seeks, stretch, piece = run.pick(8, 30), 40 * MIB, 256 * KIB
     lines = {key: {} for key in ("p50", "p95", "over", "stream", "tokens", "failed", "rules")}
-    for client in run.clients(OURS, RCLONE, MEDIA):
+    for client in run.clients(OURS, RCLONE):
         with run.service(client, content=["--synthetic", "film.mkv=40G:7"]) as (fake, folder):
             with mounted(client, fake, folder) as mount:
                 places, times, read = random.Random(2), [], 0
@@ -151,9 +153,12 @@ def asked_bytes(entry):
 
 def sequential(run):
     """One film from its start to its end, as fast as it comes."""
-    home_bytes, fast_bytes = run.pick(1_000, 2_000) * 10**6, run.pick(1_000, 4_000) * 10**6
+    home_film, fast_film = run.pick(1_000, 2_000) * 10**6, run.pick(1_000, 4_000) * 10**6
     speed, fast, cpu, served, memory = {}, {}, {}, {}, {}
     for client in run.clients(OURS, RCLONE, MEDIA):
+        # A quarter tells the pace of those that take minutes for all.
+        part = 1 if client is OURS else 4
+        home_bytes, fast_bytes = home_film // part, fast_film // part
         content = ["--synthetic", f"film.mkv={home_bytes}:7"]
         with run.service(client, content=content) as (fake, folder), mounted(client, fake, folder) as mount:
             took = timed(lambda: read_through(mount.path / "film.mkv"))
@@ -182,29 +187,19 @@ def machine_ceiling(run):
     """The most this machine can do: all cores busy with a mount that serves from memory, curl and the fake."""
     cores = len(os.sched_getaffinity(0))
     length = run.pick(1_000, 3_000) * 10**6
-    small = 50 * 10**6
-    content = ["--synthetic", f"big.mkv={length}:7", "--synthetic", f"small.mkv={small}:8"]
-    with run.service(OURS, profile="fast", content=content) as (fake, folder):
-        files = fake.admin("tree")
-        url = next(file["url"] for file in find_files(files) if file["name"] == "big.mkv")
-        link = fake.download_url(url)
+    with run.service(OURS, profile="fast", content=["--synthetic", f"big.mkv={length}:7"]) as (fake, folder):
+        link = fake.download_url(next(find_files(fake.admin("tree")))["url"])
         serving = fake.process.cpu()
         _, curl = fake.curl(link, "-o", "/dev/null")
         fetch = (curl + fake.process.cpu() - serving) / (length / 1e9)
         curl /= length / 1e9
-        # Calls are rationed, and the link above was one.
-        time.sleep(1.5)
-        with mounted(OURS, fake, folder, ["--cache-size", "0"]) as mount:
-            path = mount.path / "small.mkv"
+        with plain(folder, length) as (process, path):
+            before, own = process.cpu(), time.process_time()
             read_through(path)
-            before, own = mount.process.cpu(), time.process_time()
-            rounds = run.pick(20, 60)
-            for _ in range(rounds):
-                forget_pages(path)
-                read_through(path)
-            serve = (mount.process.cpu() - before + time.process_time() - own) / (rounds * small / 1e9)
+            serve = (process.cpu() - before + time.process_time() - own) / (length / 1e9)
     note = (f"{cores} cores. curl alone costs {curl:.2f} CPU-s/GB and with the fake that serves it {fetch:.2f}; "
-            f"our mount and its reader, all in memory, {serve:.2f}. Ceiling = cores / (fetch + serve).")
+            f"a mount that does nothing but serve from memory, and its reader, {serve:.2f}. "
+            "Ceiling = cores / (fetch + serve). rclone reads a quarter of the film.")
     return cores / (fetch + serve) * 1e9, note
 
 
@@ -231,37 +226,73 @@ def cached(run):
             with mounted(client, fake, folder, options) as mount:
                 read_through(mount.path / "film.mkv")
                 time.sleep(2)
-            with mounted(client, fake, folder, options) as mount:
-                path = mount.path / "film.mkv"
-                read_through(path)
-                fetched, before, best = len(fake.log().of("download")), mount.process.cpu(), []
-                for _ in range(3):
-                    forget_pages(path)
-                    best.append(timed(lambda: read_through(path)))
-                cpu[client.name] = (mount.process.cpu() - before) / (3 * length / 1e9)
-                disk[client.name] = length / min(best)
-                pages[client.name] = length / min(timed(lambda: read_through(path)) for _ in range(3))
+            with mounted(client, fake, folder, options) as mount, contextlib.ExitStack() as stack:
+                paths = {client.name: mount.path / "film.mkv"}
+                keep(fake, paths[client.name])
+                fetched, before = len(fake.log().of("download")), mount.process.cpu()
+                disk.update(rates(length, paths, anew=True))
+                cpu[client.name] = (mount.process.cpu() - before) / (TIMES * length / 1e9)
+                if client is OURS:
+                    _, paths[PLAIN] = stack.enter_context(plain(folder, length))
+                    disk.update(rates(length, {PLAIN: paths[PLAIN]}, anew=True))
+                    paths[DIRECT] = data_file(folder)
+                pages.update(rates(length, paths))
                 if client is OURS:
                     run.expect(len(fake.log().of("download")) == fetched, "a cached file was fetched again")
             if client is OURS and os.geteuid() == 0:
                 with mounted(client, fake, folder, [*options, "--read-only"]) as mount:
-                    path = mount.path / "film.mkv"
-                    # Lent is what was found sound in this process and is certain to be on the disk, which the
-                    # second opening sees to.
-                    read_through(path)
-                    read_through(path)
-                    time.sleep(2)
-                    lent[client.name] = length / min(timed(lambda: read_through(path)) for _ in range(3))
-    native = run.folder / "native"
-    native.write_bytes(os.urandom(MIB) * (length // MIB))
-    read_through(native)
-    direct = length / min(timed(lambda: read_through(native)) for _ in range(3))
-    native.unlink()
+                    paths = {client.name: whole(mount.path / "film.mkv"), DIRECT: data_file(folder)}
+                    lent.update(rates(length, paths))
+    direct, beside = pages.pop(DIRECT), lent.pop(DIRECT, None)
     return Table("What is cached", f"A file of {length // 10**6} MB that was read before, mounted anew; the floor is the "
-                 "same file read directly, from the page cache.", [
+                 "cache's own file, read directly from the page cache, in turn with the others. *Plain mount* does nothing but "
+                 "serve from memory: the kernel keeps and copies the pages of a FUSE mount one by one, 4 KiB each, those of a file "
+                 "on a disk in large pieces; no mount can change that.", [
         Line("from the disk cache", rate, disk, direct, more_is_better=True),
-        Line("from the page cache", rate, pages, direct, "≥ 0.8 of the floor", more_is_better=True),
-        Line("read by the kernel itself: read-only, as root", rate, lent, direct, "≥ 0.9 of the floor",
+        Line("from the page cache", rate, pages, direct, "≥ 0.8 of the floor, or the plain mount", more_is_better=True),
+        Line("read by the kernel itself: read-only, as root", rate, lent, beside, "≥ 0.9 of the floor",
              more_is_better=True),
         Line("processor time of the client, disk cache", per_gigabyte, cpu),
     ])
+
+
+# How often something cached is read; the best counts, since what else the machine does only adds.
+TIMES = 5
+
+PLAIN, DIRECT = "plain mount", "directly"
+
+
+def rates(length, paths, anew=False):
+    """Bytes per second of reading each of the files through, in turn, at best; `anew` without the kernel's copy of it."""
+    took = {name: [] for name in paths}
+    for _ in range(TIMES):
+        for name, path in paths.items():
+            if anew:
+                forget_pages(path)
+            took[name].append(timed(lambda path=path: read_through(path)))
+    return {name: length / min(times) for name, times in took.items()}
+
+
+def data_file(folder):
+    """The disk cache's own copy of the only film there is."""
+    return max((folder / "cache").rglob("data/*/*"), key=lambda file: file.stat().st_blocks)
+
+
+def keep(fake, path):
+    """Reads until nothing is fetched: what came faster than the disk took it is not kept the first time."""
+    for _ in range(TIMES):
+        fetched = len(fake.log().of("download"))
+        forget_pages(path)
+        read_through(path)
+        if len(fake.log().of("download")) == fetched:
+            return
+
+
+def whole(path):
+    """The path, once the kernel may read the cache's file itself: it was found sound in this process and is certain to be
+    on the disk, which the second opening sees to."""
+    read_through(path)
+    read_through(path)
+    time.sleep(2)
+    read_through(path)
+    return path

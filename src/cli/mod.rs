@@ -4,6 +4,7 @@
 //! to do, with an exit code of [`exit`]; no input makes the program panic. The parts below never
 //! print; this module prints nothing but for them.
 pub mod account;
+pub mod bwlimit;
 pub mod cache;
 pub mod decide;
 pub mod exit;
@@ -80,6 +81,8 @@ pub enum Command {
     Warm(warm::Args),
     /// Show, throw away or check what the disk cache holds
     Cache(cache::Args),
+    /// Show or change how fast the downloads of a mount may be
+    Bwlimit(bwlimit::Args),
     /// Show what is known of a file or folder, and why reads of it waited
     Explain(explain::Args),
     /// Ask for an account's API key, check it and keep it
@@ -130,6 +133,7 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, Failure> {
         Command::Discard(args) => decide::discard(&args),
         Command::Warm(args) => warm::run(&args),
         Command::Cache(args) => cache::run(args),
+        Command::Bwlimit(args) => bwlimit::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Login(args) => login::run(args),
         Command::Account(args) => account::run(args),

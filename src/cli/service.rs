@@ -69,8 +69,11 @@ fn with_client<T>(
 ) -> anyhow::Result<T> {
     account.make_folders()?;
     let fingerprint = Fingerprint::of(key);
-    let budget = BudgetFile::open(&account.budget_dir(), &fingerprint)?
-        .alone(&fingerprint, &account.api_url.to_string())?;
+    let budget = BudgetFile::open(
+        &account.budget_dir(),
+        &fingerprint,
+        &account.api_url.to_string(),
+    )?;
     let clock = Clock::from_env();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -202,9 +202,16 @@ impl FileReading {
     }
 }
 
-fn translated<T: DeserializeOwned + Default>(figures: &impl Serialize) -> T {
-    let value = serde_json::to_value(figures).and_then(serde_json::from_value);
-    value.unwrap_or_else(|error| {
+/// The same figures under the names that are promised. Both sides must have the same names, or one would
+/// silently be 0: what is built for tests fails then.
+fn translated<T: DeserializeOwned + Serialize + Default>(figures: &impl Serialize) -> T {
+    let value = serde_json::to_value(figures);
+    let translated = value.and_then(|value| {
+        let translated: T = serde_json::from_value(value.clone())?;
+        debug_assert_eq!(serde_json::to_value(&translated)?, value);
+        Ok(translated)
+    });
+    translated.unwrap_or_else(|error| {
         log::error!("figures that have no form: {error}");
         T::default()
     })

@@ -86,6 +86,11 @@ pub enum Request {
     },
     /// Leave what is to be told to the next mount, and end. Refused as long as the mount is there.
     GiveWay,
+    /// How fast may downloads be?
+    Bwlimit {
+        /// From now on; absent to leave it as it is.
+        set: Option<DownloadLimit>,
+    },
     /// No answer: the connection ends when the mount's process does. The server sees to this one
     /// itself.
     Wait,
@@ -138,6 +143,8 @@ pub enum Answer {
     },
     /// To [`Request::GiveWay`].
     GivesWay,
+    /// To [`Request::Bwlimit`]: what holds now.
+    Bwlimit(DownloadLimit),
     /// To a request that cannot be answered.
     Error {
         /// Why, in a sentence for people.
@@ -185,6 +192,13 @@ pub struct Changed {
     pub removed: u64,
     /// Entries that bear another name or attributes.
     pub altered: u64,
+}
+
+/// How fast all downloads of a mount may be, together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadLimit {
+    /// Bytes per second; absent when nothing limits them.
+    pub rate: Option<u64>,
 }
 
 /// What the service said of the account, and when.

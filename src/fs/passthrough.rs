@@ -1,8 +1,8 @@
 //! Files that are whole in the disk cache, read by the kernel itself (FUSE passthrough).
 //!
 //! Only where nothing can change (`--read-only`) and root mounts, since the kernel asks for that. Such
-//! reads go past our checksums, so a file is lent only when every part of it was read and found sound in
-//! this process, and is on the disk itself. An inode is either lent or not: all that have it open at a
+//! reads go past our checksums, so a file is lent only when every part of it was read and found sound
+//! since the machine started, and is on the disk itself. An inode is either lent or not: all that have it open at a
 //! time have it open in the same way, or the kernel would refuse the second.
 //!
 //! Promises: whatever stands against it, the file opens in the ordinary way.

@@ -11,7 +11,8 @@ use crate::control::status::{
     WaitingFigures,
 };
 use crate::control::{
-    AccountAnswer, Answer, Answers, Changed, Pong, Refreshed, Request, Status, Teller,
+    AccountAnswer, Answer, Answers, Changed, DownloadLimit, Pong, Refreshed, Request, Status,
+    Teller,
 };
 use crate::read::{ReadSnapshot, Reader, Usage};
 use crate::tree::{
@@ -68,6 +69,7 @@ impl Answers for Control {
                     Answer::error("the account is mounted")
                 }
             }
+            Request::Bwlimit { set } => self.bwlimit(set),
             Request::Wait => Answer::error("answered by the socket itself"),
         }
     }
@@ -100,6 +102,15 @@ impl Control {
                 age_seconds: self.clock.unix().saturating_sub(at).as_secs(),
             }),
         }
+    }
+
+    fn bwlimit(&self, set: Option<DownloadLimit>) -> Answer {
+        if let Some(DownloadLimit { rate }) = set {
+            self.reader.set_limit(rate);
+        }
+        Answer::Bwlimit(DownloadLimit {
+            rate: self.reader.snapshot().limit,
+        })
     }
 
     async fn refresh(&self, inode: u64, wait: bool) -> Answer {

@@ -43,10 +43,8 @@ pub(super) struct Parts {
 pub(super) fn connect(config: &config::Mount, clock: Clock) -> anyhow::Result<Client> {
     let account = &config.account;
     let fingerprint = Fingerprint::of(&config.key.key);
-    let take = || {
-        BudgetFile::open(&account.budget_dir(), &fingerprint)?
-            .alone(&fingerprint, &account.api_url.to_string())
-    };
+    let service = account.api_url.to_string();
+    let take = || BudgetFile::open(&account.budget_dir(), &fingerprint, &service);
     let budget = take_over::take(account, take).map_err(|error| match error {
         held @ BudgetError::Held(_) => anyhow!(held),
         other @ BudgetError::Io { .. } => {
@@ -196,11 +194,10 @@ pub(super) fn parts(
     };
     drop(tree.children(Ino::ROOT, caller));
     let reading = ReadSettings {
-        memory: config.memory,
         disk: disk_cache(config, clock),
-        connections: ReadSettings::CONNECTIONS,
         limit: config.bwlimit.down,
         streams_per_file: config.streams_per_file,
+        ..ReadSettings::new(config.memory)
     };
     let reader = Reader::new(client.clone(), clock, reading, runtime.clone());
     let volume = Volume::open(
@@ -232,6 +229,7 @@ fn volume_settings(config: &config::Mount) -> anyhow::Result<VolumeSettings> {
         staging_size,
         settle: config.settle,
         settle_open: config.settle_open,
+        upload_limit: config.bwlimit.up,
         waits_for_upload: config.upload == Upload::Wait,
         is_read_only: config.read_only,
     })

@@ -11,7 +11,7 @@ impl Handle {
 
 impl Reader {
     /// The data of an open file, if all of it is in the disk cache, was read from there and found sound
-    /// by this process, and is certain to be on the disk. When only the last is lacking, it is seen to in
+    /// since the machine started, and is certain to be on the disk. When only the last is lacking, it is seen to in
     /// the background, for the next time. Costs some system calls, never waits for the disk.
     pub fn lend(&self, handle: &Handle) -> Option<Loan> {
         let disk = self.disk()?;

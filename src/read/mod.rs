@@ -97,6 +97,17 @@ impl ReadSettings {
     /// Connections when nothing else is asked for: well below the service's 30, since the same
     /// account may be in use elsewhere.
     pub const CONNECTIONS: usize = 20;
+
+    /// What is used when nothing but the memory is chosen, in bytes: no disk cache, no limit.
+    pub fn new(memory: u64) -> Self {
+        Self {
+            memory,
+            disk: None,
+            connections: Self::CONNECTIONS,
+            streams_per_file: Self::STREAMS_PER_FILE,
+            limit: None,
+        }
+    }
 }
 
 /// The reading part; cheap to clone.
@@ -198,6 +209,11 @@ impl Reader {
         Self {
             shared: Arc::new(shared),
         }
+    }
+
+    /// Another limit for all downloads together, in bytes per second, from now on; `None` limits nothing.
+    pub fn set_limit(&self, limit: Option<u64>) {
+        self.shared.pace.set(limit);
     }
 
     /// Opens a file; no call is made before something is read.

@@ -5,15 +5,18 @@
 //! byte and however many connections it has; streams somebody waits for go before those that run ahead, which
 //! still get a small share, so that nothing stands for ever. Without a limit it costs nothing.
 //!
+//! The rate may change at any time, and who waits feels it at once.
+//!
 //! A stream pays after it has received and waits before it receives more: what has come is never held
 //! back from its reader, and the service is slowed down by TCP itself.
 use crate::api::FileId;
 use crate::util::clock::{Clock, Moment};
 use crate::util::sync::lock;
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// What may come at once after a pause: a tenth of a second is far below what a line's buffers hold.
 const BURST: Duration = Duration::from_millis(100);
@@ -43,21 +46,25 @@ pub(super) enum Urgency {
 }
 
 /// The limit of a mount; cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Pace {
-    limit: Option<Arc<Limit>>,
+    limit: Arc<Limit>,
 }
 
 #[derive(Debug)]
 struct Limit {
     clock: Clock,
-    piece: u64,
+    /// The bucket's rate, 0 when there is none: what streams look at before they take the lock.
+    rate: AtomicU64,
+    /// Wakes whoever gives turns, since the rate is another one.
+    changed: Notify,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    bucket: Bucket,
+    /// Absent while nothing is limited.
+    bucket: Option<Bucket>,
     waited: Turns,
     ahead: Turns,
     /// Turns given while both wait.
@@ -83,41 +90,55 @@ struct Turn {
 impl Pace {
     /// At most `rate` bytes per second; `None` limits nothing.
     pub(super) fn new(rate: Option<u64>, clock: Clock) -> Self {
-        let limit = rate.map(|rate| {
-            let rate = rate.max(1);
-            let piece = u64::try_from(u128::from(rate) * PIECE.as_millis() / 1000);
-            Arc::new(Limit {
+        let pace = Self {
+            limit: Arc::new(Limit {
                 clock,
-                piece: piece.unwrap_or(u64::MAX).clamp(LEAST_PIECE, LARGEST_PIECE),
+                rate: AtomicU64::new(0),
+                changed: Notify::new(),
                 state: Mutex::new(State {
-                    bucket: Bucket::new(rate, clock.now()),
+                    bucket: None,
                     waited: Turns::default(),
                     ahead: Turns::default(),
                     given: 0,
                     driven: false,
                     said: None,
                 }),
-            })
+            }),
+        };
+        pace.set(rate);
+        pace
+    }
+
+    /// Another rate from now on, also for those who wait.
+    pub(super) fn set(&self, rate: Option<u64>) {
+        let limit = &self.limit;
+        let rate = rate.map(|rate| rate.max(1));
+        let now = limit.clock.now();
+        let mut state = lock(&limit.state);
+        state.bucket = rate.map(|rate| match &state.bucket {
+            Some(bucket) => bucket.turned_to(rate, now),
+            None => Bucket::new(rate, now),
         });
-        Self { limit }
+        limit.rate.store(rate.unwrap_or(0), Ordering::Relaxed);
+        drop(state);
+        limit.changed.notify_one();
     }
 
     /// Whether there is a limit at all.
     pub(super) fn is_limited(&self) -> bool {
-        self.limit.is_some()
+        self.rate().is_some()
     }
 
     /// The limit in bytes per second.
     pub(super) fn rate(&self) -> Option<u64> {
-        let limit = self.limit.as_ref()?;
-        Some(lock(&limit.state).bucket.rate)
+        self.limit.rate()
     }
 
     /// What one stream of a file pays from.
     pub(super) fn purse(&self, file: FileId) -> Purse {
         Purse {
             file,
-            limit: self.limit.clone(),
+            limit: Arc::clone(&self.limit),
             credit: 0,
         }
     }
@@ -125,21 +146,21 @@ impl Pace {
     /// Whether streams wait for the limit now. Says so in the log once a minute, for a reader of
     /// `what` whose time was up.
     pub(super) fn blame(&self, what: &dyn std::fmt::Display) -> bool {
-        let Some(limit) = &self.limit else {
+        let limit = &self.limit;
+        let Some(rate) = limit.rate() else {
             return false;
         };
         let now = limit.clock.now();
         let mut state = lock(&limit.state);
-        if state.bucket.wait(now).is_zero() && state.waited.is_empty() {
+        if state.wait(now).is_zero() && state.waited.is_empty() {
             return false;
         }
         let is_new = state.said.is_none_or(|at| now.since(at) >= SAY_AGAIN);
         if is_new {
             state.said = Some(now);
             log::warn!(
-                "{what}: a read was not done in time because --bwlimit allows {} bytes a second \
-                 for all readers together",
-                state.bucket.rate
+                "{what}: a read was not done in time because --bwlimit allows {rate} bytes a second \
+                 for all readers together"
             );
         }
         true
@@ -151,28 +172,39 @@ impl Pace {
 #[derive(Debug)]
 pub(super) struct Purse {
     file: FileId,
-    limit: Option<Arc<Limit>>,
+    limit: Arc<Limit>,
     credit: u64,
 }
 
 impl Purse {
     /// Pays for `bytes` that came, and waits until more may come.
     pub(super) async fn pay(&mut self, bytes: u64, urgency: Urgency) {
-        let Some(limit) = &self.limit else {
-            return;
-        };
         while self.credit < bytes {
-            if let Some(told) = limit.ask(self.file, limit.piece, urgency) {
+            let Some(rate) = self.limit.rate() else {
+                return;
+            };
+            let piece = piece(rate);
+            if let Some(told) = self.limit.ask(self.file, piece, urgency) {
                 // An error: the runtime ends, and this stream with it.
                 let _ = told.await;
             }
-            self.credit += limit.piece;
+            self.credit += piece;
         }
         self.credit -= bytes;
     }
 }
 
+/// Bytes paid at once at this rate.
+fn piece(rate: u64) -> u64 {
+    let piece = u64::try_from(u128::from(rate) * PIECE.as_millis() / 1000);
+    piece.unwrap_or(u64::MAX).clamp(LEAST_PIECE, LARGEST_PIECE)
+}
+
 impl Limit {
+    fn rate(&self) -> Option<u64> {
+        Some(self.rate.load(Ordering::Relaxed)).filter(|rate| *rate > 0)
+    }
+
     /// Takes a turn at once if one is free, else queues for it.
     fn ask(
         self: &Arc<Self>,
@@ -182,8 +214,8 @@ impl Limit {
     ) -> Option<oneshot::Receiver<()>> {
         let now = self.clock.now();
         let mut state = lock(&self.state);
-        if state.is_idle() && state.bucket.wait(now).is_zero() {
-            state.bucket.take(bytes, now);
+        if state.is_idle() && state.wait(now).is_zero() {
+            state.take(bytes, now);
             return None;
         }
         let (tell, told) = oneshot::channel();
@@ -203,7 +235,10 @@ impl Limit {
         loop {
             let wait = lock(&self.state).advance(self.clock.now());
             match wait {
-                Some(wait) => self.clock.sleep(wait).await,
+                Some(wait) => tokio::select! {
+                    () = self.clock.sleep(wait) => {}
+                    () = self.changed.notified() => {}
+                },
                 None => return,
             }
         }
@@ -211,6 +246,18 @@ impl Limit {
 }
 
 impl State {
+    /// How long until something may be taken.
+    fn wait(&self, now: Moment) -> Duration {
+        let bucket = self.bucket.as_ref();
+        bucket.map_or(Duration::ZERO, |bucket| bucket.wait(now))
+    }
+
+    fn take(&mut self, bytes: u64, now: Moment) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take(bytes, now);
+        }
+    }
+
     fn is_idle(&self) -> bool {
         self.waited.is_empty() && self.ahead.is_empty()
     }
@@ -218,7 +265,7 @@ impl State {
     /// Gives the turns that are due; how long until the next one, `None` when nobody waits.
     fn advance(&mut self, now: Moment) -> Option<Duration> {
         loop {
-            let wait = self.bucket.wait(now);
+            let wait = self.wait(now);
             if !wait.is_zero() && !self.is_idle() {
                 return Some(wait);
             }
@@ -229,7 +276,7 @@ impl State {
             // Who has gone takes no turn.
             let bytes = turn.bytes;
             if turn.tell.send(()).is_ok() {
-                self.bucket.take(bytes, now);
+                self.take(bytes, now);
             }
         }
     }
@@ -286,6 +333,18 @@ struct Bucket {
 impl Bucket {
     fn new(rate: u64, now: Moment) -> Self {
         Self { rate, paid: now }
+    }
+
+    /// The same at another rate: what is owed is owed in bytes.
+    fn turned_to(&self, rate: u64, now: Moment) -> Self {
+        let owed = self.wait(now).as_nanos() * u128::from(self.rate) / u128::from(rate);
+        let owed = Duration::from_nanos(u64::try_from(owed).unwrap_or(u64::MAX));
+        let paid = if owed.is_zero() {
+            self.paid
+        } else {
+            now.after(owed)
+        };
+        Self { rate, paid }
     }
 
     /// How long until something may be taken.
@@ -345,7 +404,7 @@ mod tests {
     #[test]
     fn who_is_waited_for_goes_first_and_nobody_is_forgotten() {
         let mut state = State {
-            bucket: Bucket::new(1, at(0)),
+            bucket: Some(Bucket::new(1, at(0))),
             waited: Turns::default(),
             ahead: Turns::default(),
             given: 0,
@@ -418,6 +477,38 @@ mod tests {
         let pace = Pace::new(None, Clock::system());
         pace.purse(file(1)).pay(u64::MAX, Urgency::Ahead).await;
         assert!(!pace.is_limited() && !pace.blame(&"x"));
+    }
+
+    #[test]
+    fn another_rate_leaves_the_bytes_that_are_owed() {
+        let mut bucket = Bucket::new(1_000, at(0));
+        bucket.take(10_000, at(0));
+        assert_eq!(bucket.wait(at(4_000)), Duration::from_secs(6));
+        let faster = bucket.turned_to(6_000, at(4_000));
+        assert_eq!(faster.wait(at(4_000)), Duration::from_secs(1));
+        let slower = faster.turned_to(600, at(4_500));
+        assert_eq!(slower.wait(at(4_500)), Duration::from_secs(5));
+    }
+
+    #[tokio::test]
+    async fn who_waits_feels_a_new_rate_at_once() {
+        let clock = Clock::system();
+        for rate in [Some(1_000_000_000), None] {
+            // A byte a second: the second payment would take most of a day.
+            let pace = Pace::new(Some(1), clock);
+            let mut purse = pace.purse(file(1));
+            purse.pay(LEAST_PIECE, Urgency::Waited).await;
+            let task = tokio::spawn(async move { purse.pay(1 << 20, Urgency::Ahead).await });
+            clock.sleep(Duration::from_millis(20)).await;
+            assert!(!task.is_finished());
+            pace.set(rate);
+            let done = clock.timeout(Duration::from_secs(10), task).await;
+            assert!(
+                done.is_some_and(|done| done.is_ok()),
+                "still waits at {rate:?}"
+            );
+            assert_eq!(pace.rate(), rate);
+        }
     }
 
     #[tokio::test]

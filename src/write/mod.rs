@@ -7,6 +7,7 @@ pub mod content;
 pub mod error;
 pub mod file;
 mod merge;
+mod pace;
 pub mod staging;
 pub mod versions;
 pub mod volume;

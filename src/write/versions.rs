@@ -6,6 +6,7 @@
 use super::bytes::{Bases, Sealed};
 use super::content::{Content, Source};
 use super::error::StageError;
+use super::pace::Pace;
 use super::staging::{Stage, Staging};
 use crate::api::{FileId, FileUrl, Requester};
 use crate::outbox::intent::Version;
@@ -28,9 +29,6 @@ use tokio::sync::mpsc;
 /// Bytes of the largest file that is kept inside its record: one wait for the disk instead of three. The
 /// store copies a record when it is changed, which larger ones would make slow.
 pub const SMALL: u64 = 64 << 10;
-
-/// Bytes handed to an upload at a time.
-const PIECE: u64 = 1 << 20;
 
 /// Pieces that wait for an upload.
 const PIECES: usize = 2;
@@ -58,11 +56,18 @@ struct Shared {
     sealed: Mutex<HashMap<u64, Sealed>>,
     /// Files of the account that they need, and how many do.
     bases: Mutex<HashMap<FileId, usize>>,
+    pace: Pace,
 }
 
 impl Versions {
-    /// None yet.
-    pub fn new(staging: Staging, reader: Reader, clock: Clock, runtime: Handle) -> Self {
+    /// None yet. All uploads together take at most `limit` bytes per second.
+    pub fn new(
+        staging: Staging,
+        reader: Reader,
+        limit: Option<u64>,
+        clock: Clock,
+        runtime: Handle,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 staging,
@@ -71,6 +76,7 @@ impl Versions {
                 runtime,
                 sealed: Mutex::default(),
                 bases: Mutex::default(),
+                pace: Pace::new(limit, clock),
             }),
         }
     }
@@ -186,7 +192,8 @@ impl Versions {
             let bases = Bases::new(shared.reader.clone());
             let mut at = 0;
             while at < version.size {
-                let end = (at + PIECE).min(version.size);
+                let end = (at + shared.pace.piece()).min(version.size);
+                shared.pace.pay(end - at).await;
                 let terms = ReadTerms {
                     requester: Requester::SELF,
                     deadline: Deadline::within(shared.clock, FETCH),

@@ -26,13 +26,7 @@ impl Bench {
             .start()
             .unwrap();
         let clock = Clock::parse(setting).unwrap();
-        let settings = ReadSettings {
-            memory: 128 * MIB,
-            disk: None,
-            connections: ReadSettings::CONNECTIONS,
-            streams_per_file: ReadSettings::STREAMS_PER_FILE,
-            limit: None,
-        };
+        let settings = ReadSettings::new(128 * MIB);
         let client = client(&fake, clock);
         let runtime = tokio::runtime::Handle::current();
         let reader = Reader::new(client.clone(), clock, settings, runtime);

@@ -20,11 +20,8 @@ impl Bench {
     /// The same account after a restart, with nothing in memory and what is on `disk`.
     fn restarted(self, disk: DiskCache) -> Self {
         let settings = ReadSettings {
-            memory: 64 * MIB,
             disk: Some(disk),
-            connections: ReadSettings::CONNECTIONS,
-            streams_per_file: ReadSettings::STREAMS_PER_FILE,
-            limit: None,
+            ..ReadSettings::new(64 * MIB)
         };
         let client = client(&self.fake, self.clock);
         let runtime = tokio::runtime::Handle::current();
@@ -54,13 +51,7 @@ impl Bench {
     fn new(setting: &str, memory: u64) -> Self {
         let fake = Fake::builder().clock(setting).start().unwrap();
         let clock = Clock::parse(setting).unwrap();
-        let settings = ReadSettings {
-            memory,
-            disk: None,
-            connections: ReadSettings::CONNECTIONS,
-            limit: None,
-            streams_per_file: ReadSettings::STREAMS_PER_FILE,
-        };
+        let settings = ReadSettings::new(memory);
         let runtime = tokio::runtime::Handle::current();
         let reader = Reader::new(client(&fake, clock), clock, settings, runtime);
         Self {

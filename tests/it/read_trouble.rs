@@ -24,13 +24,7 @@ impl Bench {
     fn new(memory: u64) -> Self {
         let fake = Fake::builder().clock(FACTOR).start().unwrap();
         let clock = Clock::parse(FACTOR).unwrap();
-        let settings = ReadSettings {
-            memory,
-            disk: None,
-            connections: ReadSettings::CONNECTIONS,
-            limit: None,
-            streams_per_file: ReadSettings::STREAMS_PER_FILE,
-        };
+        let settings = ReadSettings::new(memory);
         let runtime = tokio::runtime::Handle::current();
         let reader = Reader::new(client(&fake, clock), clock, settings, runtime);
         Self {

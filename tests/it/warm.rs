@@ -26,11 +26,9 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let disk = (cache > 0).then(|| DiskCache::open(dir.path(), cache, clock).unwrap());
         let settings = ReadSettings {
-            memory: 32 * MIB,
             disk,
-            connections: ReadSettings::CONNECTIONS,
-            streams_per_file: ReadSettings::STREAMS_PER_FILE,
             limit,
+            ..ReadSettings::new(32 * MIB)
         };
         let runtime = tokio::runtime::Handle::current();
         let reader = Reader::new(client(&fake, clock), clock, settings, runtime);

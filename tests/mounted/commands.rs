@@ -277,6 +277,41 @@ fn what_cannot_be_refreshed_is_told() {
     assert_well_behaved(&fake);
 }
 
+/// A download that crawls because of the limit goes on as soon as the limit has gone.
+#[test]
+fn the_limit_of_downloads_can_be_changed_while_mounted() {
+    if !can_mount() {
+        return;
+    }
+    let size = 20_000_000;
+    let fake = Fake::builder().start().unwrap();
+    fake.account().add_synthetic(0, "film.mkv", size, 7);
+    let mut mount = Mount::with(&fake, None, &["--bwlimit", "64KiB"]);
+    let limit = |arguments: &[&str]| out(&run(arguments, &mount.dir()));
+    let reported = || status_of(&mount)["status"]["reading"]["bwlimit_bytes"].as_u64();
+    assert_eq!(
+        limit(&["bwlimit"]),
+        "downloads may take 64.0 KiB a second together\n"
+    );
+    // At that rate it would take five minutes.
+    let film = mount.path("film.mkv");
+    let reader = std::thread::spawn(move || fs::read(film).unwrap().len() as u64);
+    eventually("the download has begun", || !fake.log().is_empty());
+    assert_eq!(
+        limit(&["bwlimit", "1MiB"]),
+        "downloads may take 1.0 MiB a second together\n"
+    );
+    assert_eq!(reported(), Some(1 << 20));
+    assert_eq!(limit(&["bwlimit", "off"]), "downloads are not limited\n");
+    assert_eq!(reported(), None);
+    eventually("all of it has come", || reader.is_finished());
+    assert_eq!(reader.join().unwrap(), size);
+    let refused = run(&["bwlimit", "1KiB"], &mount.dir());
+    assert_eq!(refused.status.code(), Some(2));
+    mount.umount();
+    assert_well_behaved(&fake);
+}
+
 /// Two mounts of one account's name, each with a state folder of its own: one has the usual socket, the
 /// other its own place. Commands find both by where they are mounted.
 #[test]

@@ -1,13 +1,12 @@
 //! One scheduler per account and machine, and its record on disk.
 //!
-//! Promises: as long as a [`BudgetFile`] lives no other process has one of the same account, in the same
-//! folder or, once it is [`BudgetFile::alone`], in any; the locks go with the process, however it ends. The record is replaced whole or not at all, can be
-//! read by its owner only, and no file name tells the key. A record that cannot be read is set
-//! aside, not trusted and not lost.
+//! Promises: as long as a [`BudgetFile`] lives no other process on the machine has one of the same account, in
+//! this folder or in another; the locks go with the process, however it ends. The record is replaced whole
+//! or not at all, can be read by its owner only, and no file name tells the key. A record that cannot be
+//! read is set aside, not trusted and not lost.
 use super::machine_lock::{LockError, MachineLock};
 use super::saved::{Loaded, Saved, VERSION};
 use crate::secret::ApiKey;
-use crate::util::deadline::Deadline;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fmt::{self, Write as _};
@@ -15,14 +14,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use whirlpool::{Digest, Whirlpool};
 
 /// A record is a few kilobytes; what is larger is none.
 const RECORD_MOST_BYTES: u64 = 1 << 20;
-
-/// How often [`BudgetFile::open_wait`] looks whether the lock is free.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Which account a budget belongs to, without telling its key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -97,9 +92,9 @@ pub struct BudgetFile {
 }
 
 impl BudgetFile {
-    /// Takes the lock of an account in the folder `dir`, which is made when missing, and reads its
-    /// record. Blocks for the disk only.
-    pub fn open(dir: &Path, fingerprint: &Fingerprint) -> Result<Self, BudgetError> {
+    /// Takes the locks of an account at `service`, a URL: one in the folder `dir`, which is made when missing,
+    /// and one against processes with other folders. Then it reads the record. Blocks for the disk only.
+    pub fn open(dir: &Path, fingerprint: &Fingerprint, service: &str) -> Result<Self, BudgetError> {
         let fails = |doing, path: &Path| {
             let path = path.to_owned();
             move |source| BudgetError::Io {
@@ -127,20 +122,7 @@ impl BudgetFile {
             Err((file, Errno::EWOULDBLOCK)) => return Err(BudgetError::Held(Held::read(file))),
             Err((_, errno)) => return Err(fails("lock", &lock_path)(errno.into())),
         };
-        write_pid(&mut lock).map_err(fails("write", &lock_path))?;
-        let record = dir.join(format!("{fingerprint}.json"));
-        let loaded = load(&record).map_err(fails("read", &record))?;
-        Ok(Self {
-            record,
-            loaded,
-            _lock: lock,
-            _machine: None,
-        })
-    }
-
-    /// Also keeps off processes that were given another folder, for the account at `service`, a URL.
-    pub fn alone(self, account: &Fingerprint, service: &str) -> Result<Self, BudgetError> {
-        let machine = match MachineLock::take(account, service) {
+        let machine = match MachineLock::take(fingerprint, service) {
             Ok(lock) => Some(lock),
             Err(LockError::Held(held)) => return Err(BudgetError::Held(held)),
             // A confined process may be denied such sockets; the lock in the folder stays.
@@ -149,35 +131,15 @@ impl BudgetFile {
                 None
             }
         };
+        write_pid(&mut lock).map_err(fails("write", &lock_path))?;
+        let record = dir.join(format!("{fingerprint}.json"));
+        let loaded = load(&record).map_err(fails("read", &record))?;
         Ok(Self {
+            record,
+            loaded,
+            _lock: lock,
             _machine: machine,
-            ..self
         })
-    }
-
-    /// The same, waiting until `deadline` for a process that has it to end.
-    pub async fn open_wait(
-        dir: &Path,
-        fingerprint: &Fingerprint,
-        deadline: Deadline,
-    ) -> Result<Self, BudgetError> {
-        loop {
-            let (folder, account) = (dir.to_owned(), fingerprint.clone());
-            let opened = tokio::task::spawn_blocking(move || Self::open(&folder, &account))
-                .await
-                .map_err(|stopped| BudgetError::Io {
-                    doing: "use the folder",
-                    path: dir.to_owned(),
-                    source: io::Error::other(stopped),
-                })?;
-            match opened {
-                Err(BudgetError::Held(_)) if !deadline.passed() => {
-                    let span = LOOK_EVERY.min(deadline.remaining());
-                    deadline.clock().sleep(span).await;
-                }
-                opened => return opened,
-            }
-        }
     }
 
     /// What an earlier process left.

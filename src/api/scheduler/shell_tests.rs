@@ -45,7 +45,12 @@ fn account() -> Fingerprint {
 }
 
 fn open(dir: &Path) -> BudgetFile {
-    BudgetFile::open(dir, &account()).unwrap()
+    try_open(dir, &account()).unwrap()
+}
+
+/// Every folder is another service, so that tests do not keep each other off.
+fn try_open(dir: &Path, account: &Fingerprint) -> Result<BudgetFile, BudgetError> {
+    BudgetFile::open(dir, account, &dir.display().to_string())
 }
 
 fn record(dir: &Path) -> Option<Saved> {
@@ -245,7 +250,7 @@ async fn user_info_is_on_disk_before_it_is_asked() {
     scheduler.keep_user_info(answer());
     drop(scheduler);
 
-    until(|| BudgetFile::open(dir.path(), &account()).is_ok()).await;
+    until(|| try_open(dir.path(), &account()).is_ok()).await;
     let next = Scheduler::new(clock, Rates::default(), Some(open(dir.path())));
     assert_eq!(next.user_info().unwrap().0, answer());
     let error = next.permit(&ask(clock, 60), &USER_INFO).await.unwrap_err();
@@ -305,27 +310,26 @@ async fn a_full_disk_stops_no_call() {
     assert!(record(dir.path()).is_some());
 }
 
-#[tokio::test]
-async fn one_process_at_a_time_has_the_budget_of_an_account() {
+#[test]
+fn one_process_at_a_time_has_the_budget_of_an_account() {
     let dir = TempDir::new().unwrap();
     let held = open(dir.path());
-    match BudgetFile::open(dir.path(), &account()) {
+    match try_open(dir.path(), &account()) {
         Err(BudgetError::Held(holder)) => assert_eq!(holder.pid, Some(std::process::id())),
         other => panic!("{other:?}"),
     }
     let elsewhere = Fingerprint::of(&ApiKey::parse("another-key").unwrap());
     assert_ne!(elsewhere, account());
-    BudgetFile::open(dir.path(), &elsewhere).unwrap();
+    try_open(dir.path(), &elsewhere).unwrap();
 
-    let soon = Deadline::within(clock(), Duration::from_secs(1));
-    let waited = BudgetFile::open_wait(dir.path(), &account(), soon).await;
-    assert!(matches!(waited, Err(BudgetError::Held(_))));
-    let later = Deadline::within(clock(), Duration::from_secs(600));
-    let folder = dir.path().to_owned();
-    let waiting =
-        tokio::spawn(async move { BudgetFile::open_wait(&folder, &account(), later).await });
+    // A process that was given another folder.
+    let other = TempDir::new().unwrap();
+    let service = dir.path().display().to_string();
+    let beside = BudgetFile::open(other.path(), &account(), &service);
+    assert!(matches!(beside, Err(BudgetError::Held(_))), "{beside:?}");
     drop(held);
-    waiting.await.unwrap().unwrap();
+    BudgetFile::open(other.path(), &account(), &service).unwrap();
+    open(dir.path());
 }
 
 #[test]

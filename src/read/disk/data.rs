@@ -1,5 +1,6 @@
 //! The data files: one sparse file per file id, at the offsets the bytes have in the original.
 //! Knows paths, descriptors and system calls; never what is in the files.
+use super::proof;
 use crate::api::FileId;
 use crate::util::sync::lock;
 use nix::errno::Errno;
@@ -67,6 +68,23 @@ impl DataFiles {
         handle.write_all_at(bytes, offset)
     }
 
+    /// Has the system write `range` of a file soon, and take out of its memory what of it is written. Not all of
+    /// it may be, and nothing depends on it.
+    pub(super) fn let_go(&self, file: FileId, range: &Range<u64>) {
+        let signed = |value: u64| i64::try_from(value).ok();
+        let (Some(handle), Some(start), Some(len)) = (
+            self.handle(file),
+            signed(range.start),
+            signed(range.end - range.start),
+        ) else {
+            return;
+        };
+        let advice = PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        if let Err(error) = posix_fadvise(&*handle, start, len, advice) {
+            log::debug!("disk cache: letting go of {file}: {error}");
+        }
+    }
+
     /// Frees the space of `range`, which reads as zeros from then on. `EOPNOTSUPP` where the file
     /// system cannot.
     pub(super) fn punch(&self, file: FileId, range: &Range<u64>) -> io::Result<()> {
@@ -114,6 +132,11 @@ impl DataFiles {
             0,
             PosixFadviseAdvice::POSIX_FADV_DONTNEED,
         )?)
+    }
+
+    /// The [print](proof) of a data file, if this machine has such.
+    pub(super) fn print(&self, file: FileId) -> io::Result<Option<u64>> {
+        Ok(proof::print(&self.reopen(file)?.metadata()?))
     }
 
     /// A data file opened anew, for reading alone.

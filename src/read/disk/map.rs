@@ -60,6 +60,8 @@ pub(super) struct Map {
     pub(super) touched: Vec<Key>,
     /// Segments with stale units nobody is removing yet.
     pub(super) garbage: BTreeSet<Key>,
+    /// Files that were proved and whose proof is not persisted yet.
+    pub(super) proved: Vec<FileId>,
     /// The unit being written.
     pub(super) writing: Option<(FileId, u64)>,
     counter: u64,
@@ -77,6 +79,7 @@ impl Map {
             totals: Totals::default(),
             touched: Vec::new(),
             garbage: BTreeSet::new(),
+            proved: Vec::new(),
             writing: None,
             counter: 0,
             block: block.clamp(512, UNIT),
@@ -192,15 +195,19 @@ impl Map {
         }
     }
 
-    /// Charges a unit that is about to be written; [`commit`](Self::commit) makes it readable.
-    pub(super) fn begin(&mut self, file: FileId, size: u64, unit: u64) {
+    /// Charges a unit that is about to be written; [`commit`](Self::commit) makes it readable. Whether a proof of the
+    /// file is persisted, which must be withdrawn before.
+    pub(super) fn begin(&mut self, file: FileId, size: u64, unit: u64) -> bool {
         let bit = bit_of(unit);
         self.entry(file, size);
+        let mut is_proved = false;
         if let Some(entry) = self.files.get_mut(&file) {
             entry.durable = false;
+            is_proved = entry.proof.take().is_some();
         }
         self.change((file, segment_of(unit)), |segment| segment.stale |= bit);
         self.writing = Some((file, unit));
+        is_proved
     }
 
     /// Makes the unit begun last readable; not when it was forgotten meanwhile, then it is garbage.
@@ -253,6 +260,7 @@ impl Map {
             units: 0,
             pins: 0,
             durable: false,
+            proof: None,
             segments: Vec::with_capacity(1),
         });
     }

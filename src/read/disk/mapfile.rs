@@ -8,7 +8,8 @@
 use super::map::Map;
 use super::persist::Snapshot;
 use super::record::{RECORD, Record, SUM, fill, u64_at};
-use super::{checksum, geometry};
+use super::{checksum, geometry, proof};
+use crate::api::FileId;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -17,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Raised with every change of the records, the checksum or the geometry; a cache of another
 /// version starts empty.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const MAGIC: [u8; 16] = *b"fichierfs cache\n";
 const HEADER: usize = 40;
 
@@ -110,14 +111,18 @@ impl MapFile {
         written
     }
 
-    /// Writes the file anew from what `next` gives, until that is empty, and puts it in place.
-    /// When that fails the file is broken: the one in place is too long, or unsound.
-    pub(super) fn rewrite(&mut self, next: impl FnMut() -> Vec<Snapshot>) -> io::Result<()> {
+    /// Writes the file anew from what `next` gives, until that is empty, then what `proofs` gives, and puts it in
+    /// place. When that fails the file is broken: the one in place is too long, or unsound.
+    pub(super) fn rewrite(
+        &mut self,
+        next: impl FnMut() -> Vec<Snapshot>,
+        proofs: impl FnOnce() -> Vec<(FileId, u64)>,
+    ) -> io::Result<()> {
         let temporary = self.path.with_extension("new");
         self.file = None;
         self.gathered.clear();
         let nonce = fresh_nonce();
-        match write_whole(&temporary, nonce, next) {
+        match write_whole(&temporary, nonce, next, proofs) {
             Ok((file, len)) => {
                 std::fs::rename(&temporary, &self.path)?;
                 (self.file, self.nonce, self.len) = (Some(file), nonce, len);
@@ -149,11 +154,13 @@ impl MapFile {
             match record {
                 Record::Wrote(snapshot) => map.load(&snapshot),
                 Record::Dropped(patch) => {
+                    map.load_proof(patch.file, proof::NONE);
                     let gone = map.retire(patch);
                     map.freed(gone);
                 }
                 Record::Used(key) => map.touch(key),
                 Record::Forgot(file) => map.remove(file),
+                Record::Proved(file, print) => map.load_proof(file, print),
             }
         }
         // What was just read is persisted.
@@ -164,7 +171,8 @@ impl MapFile {
 
 /// Bytes of a map file with nothing superseded.
 fn live_len(map: &Map) -> u64 {
-    HEADER as u64 + map.totals.segments * RECORD + map.totals.units * SUM
+    // A proof at most for every file, which has a segment at least.
+    HEADER as u64 + 2 * map.totals.segments * RECORD + map.totals.units * SUM
 }
 
 fn header(nonce: u64) -> [u8; HEADER] {
@@ -183,6 +191,7 @@ fn write_whole(
     path: &Path,
     nonce: u64,
     mut next: impl FnMut() -> Vec<Snapshot>,
+    proofs: impl FnOnce() -> Vec<(FileId, u64)>,
 ) -> io::Result<(File, u64)> {
     let file = OpenOptions::new()
         .write(true)
@@ -192,11 +201,16 @@ fn write_whole(
         .open(path)?;
     let mut bytes = header(nonce).to_vec();
     let mut len = 0;
+    let mut proofs = Some(proofs);
     loop {
         let snapshots = next();
         let last = snapshots.is_empty();
         for snapshot in snapshots {
             Record::Wrote(snapshot).encode(nonce, &mut bytes);
+        }
+        // After the units they speak of.
+        for (file, print) in proofs.take_if(|_| last).map_or_else(Vec::new, |all| all()) {
+            Record::Proved(file, print).encode(nonce, &mut bytes);
         }
         file.write_all_at(&bytes, len)?;
         len += bytes.len() as u64;

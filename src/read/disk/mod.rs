@@ -19,6 +19,7 @@
 //! One thread, the `writer`, changes the disk. Readers share with it the `map` behind one
 //! mutex, held for microseconds; locks are never nested.
 mod assemble;
+mod behind;
 mod checksum;
 mod data;
 mod evict;
@@ -28,6 +29,7 @@ mod health;
 mod map;
 mod mapfile;
 mod persist;
+mod proof;
 mod queue;
 mod record;
 mod recover;

@@ -1,6 +1,7 @@
 //! What of the map is persisted: contents and recency, and how they come back.
 use super::geometry::{MAX_SIZE, bit_of, existing, units_in};
 use super::map::Map;
+use super::proof;
 use super::segment::{Key, Patch};
 use crate::api::FileId;
 
@@ -41,6 +42,7 @@ impl Map {
             self.remove(file);
         }
         self.entry(file, size);
+        self.load_proof(file, proof::NONE);
         let counter = self.next();
         self.change((file, segment), |kept| {
             for (unit, sum) in units_in(segment, mask).zip(&snapshot.sums) {
@@ -48,6 +50,44 @@ impl Map {
             }
             kept.used = counter;
         });
+    }
+
+    /// Takes over what the persisted map says of a file's proof. It holds once it was compared with the file, see
+    /// [`prove`](Self::prove).
+    pub(super) fn load_proof(&mut self, file: FileId, print: u64) {
+        if let Some(entry) = self.files.get_mut(&file) {
+            entry.proof = (print != proof::NONE).then_some(print);
+        }
+    }
+
+    /// The files with a proof.
+    pub(super) fn with_proof(&self) -> Vec<(FileId, u64)> {
+        let files = self.files.iter();
+        files
+            .filter_map(|(file, entry)| Some((*file, entry.proof?)))
+            .collect()
+    }
+
+    /// The file bears this print now: what an earlier process proved of it holds, if that was it.
+    pub(super) fn prove(&mut self, file: FileId, print: Option<u64>) {
+        let Some(entry) = self.files.get_mut(&file) else {
+            return;
+        };
+        if entry.proof.is_none() || entry.proof != print {
+            entry.proof = None;
+            return;
+        }
+        for segment in &mut entry.segments {
+            segment.checked = segment.present;
+        }
+        entry.durable = true;
+    }
+
+    /// The proofs to be persisted, each once.
+    pub(super) fn take_proved(&mut self) -> Vec<(FileId, u64)> {
+        let files = std::mem::take(&mut self.proved);
+        let proof = |file| Some((file, self.files.get(&file)?.proof?));
+        files.into_iter().filter_map(proof).collect()
     }
 
     /// What of a segment is present, with its checksums.

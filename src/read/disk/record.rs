@@ -1,7 +1,7 @@
 //! Records of the persisted map as bytes. Pure; what does not decode is the end of the map.
 //!
 //! ```text
-//! kind 1 | length of id 1 | id 20 | segment 4 | mask 8 | [size 8 | checksum 8 per unit] | check 4
+//! kind 1 | length of id 1 | id 20 | segment 4 | mask 8 | [size 8 | checksum 8 per unit] or [print 8] | check 4
 //! ```
 //! Integers are little-endian; `check` covers all before it and the nonce of the map's file.
 use super::checksum;
@@ -22,6 +22,7 @@ const WROTE: u8 = 1;
 const DROPPED: u8 = 2;
 const USED: u8 = 3;
 const FORGOT: u8 = 4;
+const PROVED: u8 = 5;
 
 /// One change of the map.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,9 @@ pub(super) enum Record {
     Used(Key),
     /// Nothing of a file is on disk any more.
     Forgot(FileId),
+    /// All of a file was found sound and written through, and it bore this [print](super::proof) then; with
+    /// [`NONE`](super::proof::NONE) that does not hold any more.
+    Proved(FileId, u64),
 }
 
 impl Record {
@@ -45,6 +49,7 @@ impl Record {
             Self::Dropped(patch) => (DROPPED, patch.file, patch.segment, patch.mask),
             Self::Used((file, segment)) => (USED, *file, *segment, 0),
             Self::Forgot(file) => (FORGOT, *file, 0, 0),
+            Self::Proved(file, _) => (PROVED, *file, 0, 0),
         };
         let id = file.as_str().as_bytes();
         let mut padded = [0; 20];
@@ -58,6 +63,9 @@ impl Record {
             for sum in &snapshot.sums {
                 to.extend_from_slice(&sum.to_le_bytes());
             }
+        }
+        if let Self::Proved(_, print) = self {
+            to.extend_from_slice(&print.to_le_bytes());
         }
         let check = checksum::record(nonce, &to[start..]);
         to.extend_from_slice(&check.to_le_bytes());
@@ -73,6 +81,7 @@ impl Record {
         let more = match bytes[0] {
             WROTE => 8 + 8 * mask.count_ones() as usize,
             DROPPED | USED | FORGOT => 0,
+            PROVED => 8,
             _ => return Ok(None),
         };
         bytes.resize(HEAD + more + CHECK, 0);
@@ -104,6 +113,7 @@ impl Record {
             }),
             DROPPED => Self::Dropped(patch),
             USED => Self::Used((file, segment)),
+            PROVED => Self::Proved(file, u64_at(body, HEAD)),
             _ => Self::Forgot(file),
         };
         Ok(Some((record, bytes.len() as u64)))
@@ -133,7 +143,7 @@ mod tests {
 
     fn record() -> impl Strategy<Value = Record> {
         let key = ("[a-z0-9]{5,20}", any::<u32>());
-        (key, any::<u64>(), any::<u64>(), 0..4u8).prop_map(|((id, segment), mask, size, kind)| {
+        (key, any::<u64>(), any::<u64>(), 0..5u8).prop_map(|((id, segment), mask, size, kind)| {
             let file = FileId::parse(&id).unwrap();
             let patch = Patch {
                 file,
@@ -148,6 +158,7 @@ mod tests {
                 }),
                 1 => Record::Dropped(patch),
                 2 => Record::Used((file, segment)),
+                3 => Record::Proved(file, mask),
                 _ => Record::Forgot(file),
             }
         })

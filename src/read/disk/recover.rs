@@ -7,7 +7,8 @@ use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 
-/// Frees what the map does not know, forgets what is not there. A few system calls per file.
+/// Frees what the map does not know, forgets what is not there, and believes the proofs that hold. A few system
+/// calls per file.
 pub(super) fn run(writer: &mut Writer) -> io::Result<()> {
     let shared = writer.shared.clone();
     if !shared.data.sparse()? {
@@ -51,6 +52,11 @@ pub(super) fn run(writer: &mut Writer) -> io::Result<()> {
     let known = lock(&shared.map).all_files();
     for file in known.iter().filter(|file| !seen.contains(file)) {
         lock(&shared.map).forget(*file);
+    }
+    let proofs = lock(&shared.map).with_proof();
+    for (file, _) in proofs {
+        let print = shared.data.print(file).unwrap_or(None);
+        lock(&shared.map).prove(file, print);
     }
     Ok(())
 }

@@ -56,7 +56,8 @@ pub(super) struct Segment {
     pub(super) present: u64,
     /// Units that take space and may not be read, as bits.
     pub(super) stale: u64,
-    /// Present units that were read and found sound since they came or the process began, as bits.
+    /// Present units that were read and found sound since they came, as bits; by this process, or by an earlier one
+    /// whose [proof](super::proof) holds.
     pub(super) checked: u64,
     /// Checksums of the present units, ascending.
     pub(super) sums: Vec<u64>,
@@ -131,6 +132,8 @@ pub(super) struct Entry {
     pub(super) pins: u32,
     /// All of it was written through to the disk after the last unit had come.
     pub(super) durable: bool,
+    /// Its [print](super::proof) then, if it is persisted or soon will be.
+    pub(super) proof: Option<u64>,
     /// Ascending by index; never empty, no segment without a present or stale unit.
     pub(super) segments: Vec<Segment>,
 }

@@ -5,6 +5,7 @@
 //! present from then on.
 use super::geometry::{UNIT, bit_of, existing, masks, runs, segment_of, unit_range, units_touched};
 use super::map::Map;
+use super::proof;
 use super::segment::Entry;
 use super::{DiskCache, Pin};
 use crate::api::{FileId, Whirlpool, WhirlpoolHasher};
@@ -178,7 +179,10 @@ impl DiskCache {
     pub fn make_durable(&self, file: FileId, size: u64) -> io::Result<()> {
         let shared = self.shared();
         shared.data.sync(file)?;
-        lock(&shared.map).durable(file, size);
+        let print = shared.data.print(file)?;
+        lock(&shared.map).durable(file, size, print);
+        // That is persisted, too.
+        shared.queue.nudge();
         Ok(())
     }
 
@@ -187,13 +191,14 @@ impl DiskCache {
     pub fn lend(&self, file: FileId, size: u64) -> Option<Loan> {
         let shared = self.shared();
         let units = units_touched(&(0..size));
-        {
+        let proof = {
             let mut map = lock(&shared.map);
             if map.lendable(file, size) != Lendable::Now {
                 return None;
             }
             map.pin(file, size, &units).ok()?;
-        }
+            map.files.get(&file)?.proof
+        };
         // From here on dropping it gives the units back.
         let mut loan = Loan {
             cache: self.clone(),
@@ -201,21 +206,23 @@ impl DiskCache {
             units,
             data: None,
         };
-        match shared.data.reopen(file) {
-            Ok(data) if data.metadata().is_ok_and(|it| it.len() == size) => {
-                loan.data = Some(data);
-                Some(loan)
-            }
-            _ => None,
+        let data = shared.data.reopen(file).ok()?;
+        let now = data.metadata().ok()?;
+        // Whoever else changed it since it was found sound: its bytes go past all checksums now.
+        if now.len() != size || proof.is_some_and(|proof| proof::print(&now) != Some(proof)) {
+            lock(&shared.map).doubt(file);
+            return None;
         }
+        loan.data = Some(data);
+        Some(loan)
     }
 }
 
 /// Whether a file can be lent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lendable {
-    /// Not all of it is here, or not all of it was read and found sound since it came or the mount
-    /// was made.
+    /// Not all of it is here, or not all of it was read and found sound since it came or the machine
+    /// started.
     No,
     /// Once it is certain to be on the disk.
     OnceDurable,
@@ -313,12 +320,24 @@ impl Map {
         }
     }
 
-    fn durable(&mut self, file: FileId, size: u64) {
+    fn durable(&mut self, file: FileId, size: u64, print: Option<u64>) {
         if self.lendable(file, size) != Lendable::OnceDurable {
             return;
         }
         if let Some(entry) = self.files.get_mut(&file) {
             entry.durable = true;
+            entry.proof = print;
+            self.proved.push(file);
+        }
+    }
+
+    /// What was found of a file does not hold any more: it is read and compared again before it is lent.
+    fn doubt(&mut self, file: FileId) {
+        if let Some(entry) = self.files.get_mut(&file) {
+            entry.durable = false;
+            for segment in &mut entry.segments {
+                segment.checked = 0;
+            }
         }
     }
 

@@ -4,12 +4,14 @@
 //! The order that keeps the promises: *charge, make room, write, show* for a unit that comes;
 //! *hide, record, free, discharge* for one that goes. No lock is held across a system call.
 use super::assemble::Assembler;
+use super::behind::Behind;
 use super::checksum;
 use super::geometry::{UNIT, runs};
 use super::health::PAUSE;
 use super::map::Place;
 use super::mapfile::MapFile;
 use super::persist::Snapshot;
+use super::proof;
 use super::queue::{Next, Offer};
 use super::record::Record;
 use super::segment::Patch;
@@ -34,6 +36,7 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) mapfile: MapFile,
     assembler: Assembler,
+    behind: Behind,
     /// The disk has been compared with the map; before that nothing is written, since what else
     /// takes space is not known.
     recovered: bool,
@@ -59,6 +62,7 @@ impl Writer {
         Self {
             mapfile,
             assembler: Assembler::default(),
+            behind: Behind::default(),
             recovered: false,
             punches: true,
             sweep_at: now,
@@ -152,6 +156,9 @@ impl Writer {
         let patch = Patch::unit(file, unit);
         let sums = vec![sum];
         self.record(&Record::Wrote(Snapshot { patch, size, sums }));
+        if let Some(written) = self.behind.wrote(file, size, bytes.len() as u64) {
+            shared.data.let_go(file, &written);
+        }
         Ok(())
     }
 
@@ -166,7 +173,12 @@ impl Writer {
                     Place::Present => return Ok(false),
                     Place::Busy => return Err(Refused::NoRoom),
                     Place::Free { cost } if map.charged() + cost <= shared.budget => {
-                        map.begin(file, size, unit);
+                        let is_proved = map.begin(file, size, unit);
+                        drop(map);
+                        if is_proved {
+                            self.record(&Record::Proved(file, proof::NONE));
+                            self.save();
+                        }
                         return Ok(true);
                     }
                     Place::Free { cost } => cost,
@@ -261,6 +273,10 @@ impl Writer {
                 self.record(&Record::Used(key));
             }
         }
+        let proved = lock(&self.shared.map).take_proved();
+        for (file, print) in proved {
+            self.record(&Record::Proved(file, print));
+        }
         self.save();
         self.rewrite();
     }
@@ -291,7 +307,7 @@ impl Writer {
         }
         let keys = lock(&shared.map).by_recency();
         let mut chunks = keys.chunks(REWRITE);
-        let written = self.mapfile.rewrite(|| {
+        let next = || {
             // A chunk whose segments have all gone must not look like the end.
             chunks
                 .by_ref()
@@ -301,8 +317,9 @@ impl Writer {
                 })
                 .find(|snapshots: &Vec<Snapshot>| !snapshots.is_empty())
                 .unwrap_or_default()
-        });
-        match written {
+        };
+        let proofs = || lock(&shared.map).with_proof();
+        match self.mapfile.rewrite(next, proofs) {
             Ok(()) => shared.health.wrote(),
             Err(error) => self.failed("rewriting its map", &error),
         }

@@ -64,6 +64,8 @@ pub struct VolumeSettings {
     pub settle: Duration,
     /// How long one that is held open for writing is, after it was flushed.
     pub settle_open: Duration,
+    /// Bytes per second that all uploads together may take.
+    pub upload_limit: Option<u64>,
     /// Whether `flush` waits for the upload.
     pub waits_for_upload: bool,
     /// Whether nothing may be changed; what an earlier mount did not get told is shown all the same.
@@ -113,7 +115,13 @@ impl Volume {
     ) -> Result<Self, VolumeError> {
         let staging = Staging::open(&settings.staging_dir, settings.staging_size)
             .map_err(super::error::StageError::from)?;
-        let versions = Versions::new(staging.clone(), reader.clone(), clock, runtime.clone());
+        let versions = Versions::new(
+            staging.clone(),
+            reader.clone(),
+            settings.upload_limit,
+            clock,
+            runtime.clone(),
+        );
         let (tell_doubts, doubts) = mpsc::unbounded_channel();
         let around = Arc::new(Around::new(tree.clone(), versions.clone(), tell_doubts));
         let pending = store.pending().map_err(crate::outbox::OutboxError::from)?;

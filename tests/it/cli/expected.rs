@@ -44,6 +44,7 @@ fn help_is_what_the_files_say() {
         ("cache-status.txt", vec!["cache", "status", "--help"]),
         ("cache-clear.txt", vec!["cache", "clear", "--help"]),
         ("cache-verify.txt", vec!["cache", "verify", "--help"]),
+        ("bwlimit.txt", vec!["bwlimit", "--help"]),
         ("explain.txt", vec!["explain", "--help"]),
         ("login.txt", vec!["login", "--help"]),
         ("account.txt", vec!["account", "--help"]),

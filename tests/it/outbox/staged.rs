@@ -74,16 +74,16 @@ impl Life {
     fn new(fake: &Fake, dir: &TempDir, first: u64) -> Self {
         let clock = Clock::parse(FASTER).unwrap();
         let client = client(fake, clock);
-        let settings = ReadSettings {
-            memory: 16 * MIB,
-            disk: None,
-            connections: ReadSettings::CONNECTIONS,
-            streams_per_file: ReadSettings::STREAMS_PER_FILE,
-            limit: None,
-        };
+        let settings = ReadSettings::new(16 * MIB);
         let reader = Reader::new(client, clock, settings, Handle::current());
         let staging = Staging::open(&dir.path().join("staging"), 100 * MIB).unwrap();
-        let versions = Versions::new(staging.clone(), reader.clone(), clock, Handle::current());
+        let versions = Versions::new(
+            staging.clone(),
+            reader.clone(),
+            None,
+            clock,
+            Handle::current(),
+        );
         let key = ApiKey::parse(&fake.key()).unwrap();
         let store = Store::open(dir.path(), Fingerprint::of(&key), clock).unwrap();
         let numbers = Arc::new(AtomicU64::new(first));

@@ -3,6 +3,7 @@ use super::super::verify::Lendable;
 use super::{MIB, UNIT, check, content, damage, data_file, flush, id, offer, on_disk, open};
 use crate::api::Whirlpool;
 use std::io::Read;
+use std::time::Duration;
 
 #[test]
 fn a_check_finds_what_is_damaged_and_leaves_the_rest() {
@@ -101,12 +102,55 @@ fn only_what_was_read_whole_and_is_durable_is_lent() {
     flush(&cache);
     assert!(check(&cache, 1, size, 0..1));
     assert_eq!(state(), Lendable::OnceDurable);
-    // A check proves it as well; a restart proves nothing.
+    // A check proves it as well; a restart alone proves nothing.
     drop(cache);
     let cache = open(dir.path(), 64 * MIB);
+    flush(&cache);
     assert_eq!(cache.lendable(id(1), size), Lendable::No);
     cache.verify(id(1), false, &mut |_| true).unwrap();
     assert_eq!(cache.lendable(id(1), size), Lendable::OnceDurable);
+}
+
+#[test]
+fn what_was_proved_is_lent_after_a_restart_unless_it_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let size = 70 * UNIT + 5;
+    let reopened = || {
+        let cache = open(dir.path(), 64 * MIB);
+        // What is kept is compared with the disk by then.
+        flush(&cache);
+        cache
+    };
+    let mut cache = reopened();
+    offer(&cache, 1, size, 0..size);
+    flush(&cache);
+    for killed in [false, true] {
+        cache.verify(id(1), false, &mut |_| true).unwrap();
+        cache.make_durable(id(1), size).unwrap();
+        flush(&cache);
+        if killed {
+            cache.abandon();
+        } else {
+            drop(cache);
+        }
+        cache = reopened();
+        assert_eq!(cache.lendable(id(1), size), Lendable::Now);
+        drop(cache.lend(id(1), size).unwrap());
+        // Somebody else's doing, while it was not looked at: bytes nobody has compared.
+        std::thread::sleep(Duration::from_millis(5));
+        damage(dir.path(), 1, 9 * UNIT, b"!");
+        assert!(cache.lend(id(1), size).is_none());
+        assert_eq!(cache.lendable(id(1), size), Lendable::No);
+        drop(cache);
+        cache = reopened();
+        assert_eq!(cache.lendable(id(1), size), Lendable::No);
+        assert!(!check(&cache, 1, size, 9 * UNIT..10 * UNIT));
+        offer(&cache, 1, size, 9 * UNIT..10 * UNIT);
+        flush(&cache);
+        // The new unit was not compared yet, whatever was proved of the others.
+        assert!(check(&cache, 1, size, 0..9 * UNIT));
+        assert_eq!(cache.lendable(id(1), size), Lendable::No);
+    }
 }
 
 #[test]
