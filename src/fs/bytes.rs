@@ -84,7 +84,9 @@ impl Fs {
             return;
         };
         if !self.is_writing.swap(true, Ordering::Acquire) {
-            write_now(&open, at.ino, offset, bytes, reply);
+            contained("write", || {
+                write_now(&open, at.ino, offset, bytes, reply);
+            });
             self.is_writing.store(false, Ordering::Release);
             return;
         }

@@ -131,6 +131,7 @@ impl ToErrno for VolumeError {
             Self::Unsupported => verdict(Errno::EOPNOTSUPP, Level::Debug),
             Self::Invalid(_) => verdict(Errno::EINVAL, Level::Debug),
             Self::Upload(_) => verdict(Errno::EIO, Level::Error),
+            Self::OverQuota(_) => verdict(Errno::EDQUOT, Level::Warn),
             Self::Timeout => verdict(Errno::ETIMEDOUT, Level::Warn),
             Self::Ending => verdict(Errno::ESHUTDOWN, Level::Debug),
         }

@@ -117,6 +117,24 @@ impl From<StoreError> for OutboxError {
     }
 }
 
+/// Why a file will not get to the account without somebody's help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// For a person.
+    pub reason: Box<str>,
+    /// Whether the account has no room for it.
+    pub is_full: bool,
+}
+
+impl From<&str> for Refusal {
+    fn from(reason: &str) -> Self {
+        Self {
+            reason: reason.into(),
+            is_full: false,
+        }
+    }
+}
+
 /// How far the outbox is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OutboxSnapshot {
@@ -316,7 +334,7 @@ impl Outbox {
 
     /// Lets a file wait for nothing any more, and waits until the account has what it holds; an error says why it
     /// will not without somebody's help. No limit: an upload may take hours.
-    pub async fn uploaded(&self, ino: Ino) -> Result<(), Box<str>> {
+    pub async fn uploaded(&self, ino: Ino) -> Result<(), Refusal> {
         let mut steps = self.shared.steps.subscribe();
         lock(&self.shared.state).hurry_one(ino, self.shared.clock.now());
         self.shared.stir();
@@ -328,7 +346,10 @@ impl Outbox {
                     None => return Ok(()),
                     Some(entry) => {
                         if let Some(failed) = &entry.failed {
-                            return Err(failed.reason.clone());
+                            return Err(Refusal {
+                                reason: failed.reason.clone(),
+                                is_full: state.full.contains(&ino),
+                            });
                         }
                         if stuck::of(&state.intents).contains(&ino) {
                             return Err("it waits for something that was refused".into());

@@ -43,6 +43,8 @@ pub(super) struct Landed {
     pub(super) alone: Vec<Ino>,
     /// What a person has to decide.
     pub(super) failed: Vec<(Ino, String)>,
+    /// Those of them for which the account has no room.
+    pub(super) full: Vec<Ino>,
     /// What is taken back: the account's state is the wanted one.
     pub(super) given_up: Vec<Ino>,
 }
@@ -53,6 +55,9 @@ impl Landed {
         self.done.extend(inos.iter().map(|ino| Done::Nothing(*ino)));
         if is_final(error) {
             if concerns_all(error) || inos.len() == 1 {
+                if error.kind == ErrorKind::OverQuota {
+                    self.full.extend(inos);
+                }
                 let reason = error.to_string();
                 self.failed
                     .extend(inos.iter().map(|ino| (*ino, reason.clone())));
@@ -83,6 +88,7 @@ impl Landed {
         self.later.extend(other.later);
         self.alone.extend(other.alone);
         self.failed.extend(other.failed);
+        self.full.extend(other.full);
         self.given_up.extend(other.given_up);
     }
 
@@ -229,6 +235,7 @@ impl UnderWay {
             for (ino, reason) in landed.failed {
                 state.fail(ino, &reason);
             }
+            state.full.extend(landed.full);
             for ino in landed.given_up {
                 state.give_up(ino, &*shared.around);
             }

@@ -54,6 +54,8 @@ pub(super) struct State {
     alone: BTreeSet<Ino>,
     /// How often the account was sent all of a file, and did not have it afterwards.
     unkept: HashMap<Ino, u8>,
+    /// What was given up because the account has no room, for who waits for it.
+    pub(super) full: BTreeSet<Ino>,
     /// Files that are gone, and that a listing may still show.
     removed: BTreeMap<FileId, Moment>,
     /// What is to be written down beside the entries.
@@ -108,6 +110,7 @@ impl State {
             backoffs: HashMap::new(),
             alone: BTreeSet::new(),
             unkept: HashMap::new(),
+            full: BTreeSet::new(),
             removed: BTreeMap::new(),
             unwritten: Commit::default(),
             locals: BTreeMap::new(),
@@ -397,6 +400,7 @@ impl State {
         self.backoffs.retain(|ino, _| is_known(ino));
         self.alone.retain(is_known);
         self.unkept.retain(|ino, _| is_known(ino));
+        self.full.retain(is_known);
     }
 
     /// The account has done something.
@@ -448,6 +452,7 @@ impl State {
     /// It is left to a person.
     pub(super) fn fail(&mut self, ino: Ino, reason: &str) {
         log::warn!("inode {ino} is left alone until `fichierfs retry`: {reason}");
+        self.full.remove(&ino);
         self.intents.fail(ino, reason);
     }
 

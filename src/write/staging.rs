@@ -236,6 +236,23 @@ impl Stage {
 
     /// Writes bytes; all of them or, when that fails, none that count.
     pub fn write(&self, bytes: &[u8], offset: u64) -> Result<(), StageError> {
+        self.put(bytes, offset, |more| self.area.charge(more))
+    }
+
+    /// The same beyond the limit: what is known already must be kept.
+    pub fn restore(&self, bytes: &[u8], offset: u64) -> Result<(), StageError> {
+        self.put(bytes, offset, |more| {
+            self.area.used.fetch_add(more, Ordering::Relaxed);
+            Ok(())
+        })
+    }
+
+    fn put(
+        &self,
+        bytes: &[u8],
+        offset: u64,
+        charge: impl FnOnce(u64) -> Result<(), StageError>,
+    ) -> Result<(), StageError> {
         let range = offset..offset.saturating_add(bytes.len() as u64);
         if range.is_empty() {
             return Ok(());
@@ -249,7 +266,7 @@ impl Stage {
             .map(|part| part.end.min(range.end) - part.start.max(range.start))
             .sum();
         let more = range.end - range.start - covered;
-        self.area.charge(more)?;
+        charge(more)?;
         let outcome = self.file.write_all_at(bytes, offset);
         self.changes.fetch_add(1, Ordering::Release);
         if let Err(error) = outcome {

@@ -267,7 +267,7 @@ impl Versions {
         let mut own = HashMap::new();
         if !bytes.is_empty() {
             let stage = self.shared.staging.create(number)?;
-            stage.write(bytes, 0)?;
+            stage.restore(bytes, 0)?;
             content.written(0..bytes.len() as u64, number);
             stages.insert(number, Arc::clone(&stage));
             own.insert(number, stage);

@@ -52,6 +52,9 @@ pub enum VolumeError {
     /// The upload that was waited for failed for good.
     #[error("it could not be uploaded: {0}")]
     Upload(Box<str>),
+    /// The upload that was waited for has no room in the account.
+    #[error("it could not be uploaded: {0}")]
+    OverQuota(Box<str>),
     /// Time was up.
     #[error("it was not done in time; it goes on in the background")]
     Timeout,

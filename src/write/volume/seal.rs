@@ -147,7 +147,13 @@ impl Volume {
     /// Waits until the account has what a file holds.
     pub(super) async fn uploaded(&self, ino: Ino) -> Result<(), VolumeError> {
         let uploaded = self.inner.outbox.uploaded(ino).await;
-        uploaded.map_err(VolumeError::Upload)
+        uploaded.map_err(|refusal| {
+            if refusal.is_full {
+                VolumeError::OverQuota(refusal.reason)
+            } else {
+                VolumeError::Upload(refusal.reason)
+            }
+        })
     }
 
     /// Seals for a program that waits. Should that fail, and nobody have the file open any more, it is tried again
