@@ -39,10 +39,11 @@ impl Fs {
         if let Some(unchanged) = unchanged.filter(|_| lent.is_some()) {
             unchanged.note_lent();
         }
+        let flags = opened_flags(access, open.is_uncached());
         let handle = self.handles.add(open);
         match lent {
             Some(lent) => reply.opened_passthrough(handle, FopenFlags::empty(), &lent.backing),
-            None => reply.opened(handle, opened_flags(access)),
+            None => reply.opened(handle, flags),
         }
     }
 
@@ -229,17 +230,21 @@ fn write_now(open: &OpenFile, ino: INodeNo, offset: u64, bytes: &[u8], reply: Re
 
 /// What a program opens a file for.
 pub(super) fn access_of(flags: i32) -> Access {
+    let mode = OpenFlags(flags).acc_mode();
     Access {
-        writes: OpenFlags(flags).acc_mode() != OpenAccMode::O_RDONLY,
+        reads: mode != OpenAccMode::O_WRONLY,
+        writes: mode != OpenAccMode::O_RDONLY,
         truncates: flags & libc::O_TRUNC != 0,
     }
 }
 
 /// How the kernel is to treat a file that was opened. It may keep its pages: they change with what it
-/// writes itself, and otherwise never. `O_DIRECT` it sees to by itself. Closing what nothing can have been
+/// writes itself, and otherwise never; those of a handle that is not to have any it neither reads nor makes.
+/// `O_DIRECT` it sees to by itself. Closing what nothing can have been
 /// written through need not be told.
-pub(super) fn opened_flags(access: Access) -> FopenFlags {
+pub(super) fn opened_flags(access: Access, is_uncached: bool) -> FopenFlags {
     let mut flags = FopenFlags::FOPEN_KEEP_CACHE;
+    flags.set(FopenFlags::FOPEN_DIRECT_IO, is_uncached);
     flags.set(
         FopenFlags::FOPEN_NOFLUSH,
         !access.writes && !access.truncates,
@@ -289,7 +294,8 @@ mod tests {
 
     #[test]
     fn who_cannot_have_written_is_not_asked_when_he_closes() {
-        let quiet = |flags| opened_flags(access_of(flags)).contains(FopenFlags::FOPEN_NOFLUSH);
+        let quiet =
+            |flags| opened_flags(access_of(flags), false).contains(FopenFlags::FOPEN_NOFLUSH);
         assert!(quiet(libc::O_RDONLY));
         assert!(!quiet(libc::O_RDONLY | libc::O_TRUNC));
         assert!(!quiet(libc::O_WRONLY));

@@ -35,6 +35,8 @@ pub(super) fn negotiate(config: &mut KernelConfig, passthrough: Option<&Passthro
         // File handles outlive what the kernel remembers, and this mount: it may look "." and ".." of
         // any inode up, as NFS servers need. The tree finds them by their number.
         InitFlags::FUSE_EXPORT_SUPPORT,
+        // Who maps a file that another one is copying must not be refused.
+        InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
     ];
     for capability in wanted {
         if config.add_capabilities(capability).is_err() {

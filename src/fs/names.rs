@@ -105,6 +105,7 @@ impl Fs {
             move |opened, reply| {
                 // Both before the answer goes out: the kernel may forget and close at once.
                 let node = answers.tree.remember(&opened.node);
+                let flags = opened_flags(access, opened.file.is_uncached());
                 let handle = handles.add(opened.file);
                 if opened.is_new {
                     answers.made(folder, &node, maker);
@@ -114,7 +115,7 @@ impl Fs {
                     &answers.attributes(&node),
                     Generation(GENERATION),
                     handle,
-                    opened_flags(access),
+                    flags,
                 );
             },
         );
@@ -137,6 +138,7 @@ impl Fs {
             return reply.error(Errno::EPERM);
         }
         let access = Access {
+            reads: true,
             writes: true,
             truncates: false,
         };

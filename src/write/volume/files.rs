@@ -51,6 +51,8 @@ pub(super) struct State {
     pub(super) handles: usize,
     /// Those of them that may write.
     pub(super) writers: usize,
+    /// Those of the writers of which the kernel keeps no pages.
+    pub(super) uncached_writers: usize,
     /// When it was written to last, since 1970, as long as the tree does not show that.
     pub(super) modified: Option<Duration>,
     /// A version was sealed that is not noted yet: nobody else can say what the file holds.
@@ -150,6 +152,7 @@ impl FileState {
                 staged: None,
                 handles: 0,
                 writers: 0,
+                uncached_writers: 0,
                 modified: None,
                 is_sealing: false,
                 versions: Progress::default(),

@@ -18,6 +18,8 @@ use std::sync::Arc;
 /// What a program opens a file for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {
+    /// It may read.
+    pub reads: bool,
     /// It may write.
     pub writes: bool,
     /// It wants it empty.
@@ -46,6 +48,8 @@ pub struct OpenFile {
     writes: bool,
     /// Whether what was written is sealed when it is closed.
     seals: bool,
+    /// Whether its pages are not worth keeping, or cannot be trusted; see [`OpenFile::is_uncached`].
+    uncached: bool,
     /// Its content in the account when it was opened, if it was that.
     remote: Option<(FileUrl, read::Handle)>,
 }
@@ -83,12 +87,16 @@ impl Volume {
             file.lock().is_unlinked |= is_removed;
             Ok::<_, VolumeError>(file)
         })?;
-        let remote = {
-            let state = file.lock();
-            match (&state.staged, &state.base) {
+        let (uncached, remote) = {
+            let mut state = file.lock();
+            let is_alone = state.handles == 1 && access.writes && !access.reads;
+            let uncached = is_alone || state.uncached_writers > 0;
+            state.uncached_writers += usize::from(uncached && access.writes);
+            let remote = match (&state.staged, &state.base) {
                 (None, Base::Remote(origin)) if !access.truncates => Some(origin.clone()),
                 _ => None,
-            }
+            };
+            (uncached, remote)
         };
         let remote = remote.map(|origin| {
             let handle = inner.reader.open(&origin.url, origin.size);
@@ -99,6 +107,7 @@ impl Volume {
             file,
             writes: access.writes,
             seals: access.writes,
+            uncached,
             remote,
         };
         if access.writes {
@@ -112,6 +121,7 @@ impl Volume {
     /// before it.
     pub fn resize(&self, ino: Ino, size: u64) -> Cached<Result<(), VolumeError>> {
         let access = Access {
+            reads: true,
             writes: true,
             truncates: size == 0,
         };
@@ -138,6 +148,13 @@ impl OpenFile {
     /// Which file.
     pub fn ino(&self) -> Ino {
         self.file.ino
+    }
+
+    /// Whether the kernel is to keep no pages of what goes through this handle. Who only writes, and is alone with
+    /// the file, needs none: what copies and unpacks writes twice as fast. And as long as one writes like that,
+    /// pages of others would go out of date, so nobody has any.
+    pub fn is_uncached(&self) -> bool {
+        self.uncached
     }
 
     /// The handle of a file that is as the account has it; `None` when it was changed here.
@@ -372,6 +389,7 @@ impl Drop for OpenFile {
             let mut state = self.file.lock();
             state.handles -= 1;
             state.writers -= usize::from(self.writes);
+            state.uncached_writers -= usize::from(self.uncached && self.writes);
         }
         self.volume.closed(Arc::clone(&self.file), self.seals);
         if self.writes {
