@@ -4,7 +4,7 @@
 use super::attributes;
 use super::conflict::Doubt;
 use super::files::{Base, Files};
-use super::recent::{Recent, Told};
+use super::recent::{MOST_SPENT, Recent, Told};
 use crate::api::{FileId, FileUrl, FolderId};
 use crate::outbox::intent::{Done, Entry, Place, Remote, Thing, Version};
 use crate::outbox::{Surroundings, Telling};
@@ -105,7 +105,7 @@ impl Around {
 
     /// What is to be remembered of something the account was told all of.
     fn record(&self, ino: Ino) -> Option<Vec<u8>> {
-        let spent = lock(&self.spent).remove(&ino).unwrap_or_default();
+        let spent = lock(&self.spent).get(&ino).cloned().unwrap_or_default();
         let recent = self.recent(ino, spent)?;
         Some(recent.lasting(|folder| self.tree.lasting(folder)).record())
     }
@@ -234,7 +234,10 @@ impl Surroundings for Around {
                 let own = || self.tree.own(ino).map(|node| node.parent);
                 let hidden = self.tree.hidden_in(id);
                 if let Some(folder) = hidden.or_else(|| self.tree.gone_from(ino)).or_else(own) {
-                    lock(&self.spent).entry(ino).or_default().push((id, folder));
+                    let mut spent = lock(&self.spent);
+                    let spent = spent.entry(ino).or_default();
+                    spent.truncate(MOST_SPENT - 1);
+                    spent.insert(0, (id, folder));
                 }
                 if !was_there && let Some(node) = self.tree.own(ino) {
                     let folder = node.parent;
@@ -262,7 +265,12 @@ impl Surroundings for Around {
     }
 
     fn shown(&self) -> Vec<Ino> {
-        self.tree.take_confirmed()
+        let shown = self.tree.take_confirmed();
+        let mut spent = lock(&self.spent);
+        for ino in &shown {
+            spent.remove(ino);
+        }
+        shown
     }
 
     fn taken_back(&self, ino: Ino, has: Option<&Remote>) {

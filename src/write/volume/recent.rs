@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Files that an entry has been before, of which is remembered that they are gone: whoever writes a file more
 /// often than that within two minutes may see an earlier one for a moment.
-const MOST_SPENT: usize = 16;
+pub(super) const MOST_SPENT: usize = 16;
 
 /// Marks of what is there.
 const MARK_GONE: u8 = 0;
@@ -26,7 +26,7 @@ pub(super) struct Recent {
     pub(super) place: Place,
     /// What it is.
     pub(super) thing: Told,
-    /// Files that were removed for it, and the folders that may show them still.
+    /// Files that were removed for it, the newest first, and the folders that may show them still.
     pub(super) spent: Vec<(FileId, Ino)>,
 }
 
@@ -80,9 +80,8 @@ impl Recent {
                 to.number(id.0);
             }
         }
-        let newest = self.spent.len().saturating_sub(MOST_SPENT);
-        to.number((self.spent.len() - newest) as u64);
-        for (file, folder) in &self.spent[newest..] {
+        to.number(self.spent.len() as u64);
+        for (file, folder) in &self.spent {
             to.text(file.as_str().as_bytes());
             to.number(folder.get());
         }

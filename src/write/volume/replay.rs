@@ -71,9 +71,7 @@ impl Volume {
         for (file, folder) in &recent.spent {
             tree.hide(*file, *folder, true);
         }
-        if is_changed {
-            lock(&self.inner.around.spent).insert(ino, recent.spent);
-        }
+        lock(&self.inner.around.spent).insert(ino, recent.spent);
         tree.told_before(ino, folder, recent.at);
     }
 
