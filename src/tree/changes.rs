@@ -58,11 +58,15 @@ impl Tree {
         if read(&self.inner.own).has_none_over() {
             return Vec::new();
         }
-        let is_kept = |folder| match (&self.inner.store, self.id_of(folder)) {
+        write(&self.inner.own).take_over(|folder| self.is_on_disk(folder))
+    }
+
+    /// Whether the newest listing of a folder is what a restart would show.
+    pub fn is_on_disk(&self, folder: Ino) -> bool {
+        match (&self.inner.store, self.id_of(folder)) {
             (Some(store), Some(folder)) => !store.is_waiting(folder),
             _ => true,
-        };
-        write(&self.inner.own).take_over(is_kept)
+        }
     }
 
     /// An id of a folder's is on its way out; `removed` when the account does not have it any more.

@@ -13,7 +13,7 @@ use crate::util::sync::lock;
 use crate::write::content::Origin;
 use crate::write::versions::Versions;
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -29,6 +29,8 @@ pub(super) struct Around {
     doubts: mpsc::UnboundedSender<Doubt>,
     /// Files of the account that were removed, by whose they were, until the account was told all of those.
     pub(super) spent: Mutex<HashMap<Ino, Vec<(FileId, Ino)>>>,
+    /// What listings show as the account was told, while they may still show what it was before.
+    confirmed: Mutex<HashSet<Ino>>,
 }
 
 impl Around {
@@ -44,6 +46,7 @@ impl Around {
             files: Files::default(),
             doubts,
             spent: Mutex::default(),
+            confirmed: Mutex::default(),
         }
     }
 
@@ -112,6 +115,7 @@ impl Around {
 
     /// What the account has by now of something it was told all of.
     fn recent(&self, ino: Ino, spent: Vec<(FileId, Ino)>) -> Option<Recent> {
+        lock(&self.confirmed).remove(&ino);
         let at = Duration::from_secs(self.tree.now().unsigned_abs());
         let Some(node) = self.tree.own(ino) else {
             let folder = self.tree.gone_from(ino)?;
@@ -265,12 +269,26 @@ impl Surroundings for Around {
     }
 
     fn shown(&self) -> Vec<Ino> {
-        let shown = self.tree.take_confirmed();
+        let mut confirmed = lock(&self.confirmed);
+        confirmed.extend(self.tree.take_confirmed());
         let mut spent = lock(&self.spent);
-        for ino in &shown {
+        // What it was before may be in another folder, of which an earlier listing is on disk.
+        let is_over = |files: &Vec<(FileId, Ino)>| {
+            let mut files = files.iter();
+            files.all(|(file, folder)| {
+                self.tree.hidden_in(*file).is_none() && self.tree.is_on_disk(*folder)
+            })
+        };
+        let over: Vec<Ino> = confirmed
+            .iter()
+            .copied()
+            .filter(|ino| spent.get(ino).is_none_or(is_over))
+            .collect();
+        for ino in &over {
+            confirmed.remove(ino);
             spent.remove(ino);
         }
-        shown
+        over
     }
 
     fn taken_back(&self, ino: Ino, has: Option<&Remote>) {
