@@ -113,12 +113,12 @@ impl History {
     }
 
     fn difference(&self, found: &State) -> String {
-        let mut text = String::from("nothing that ever was:");
-        for (number, state) in self.states.iter().chain(&self.doubt).enumerate() {
+        let all = self.states.iter().chain(&self.doubt).enumerate();
+        let parts = all.map(|(number, state)| {
             let part = difference(state, found, "was", "found");
-            text += &format!("\n  state {number}: {part}");
-        }
-        text
+            format!("\n  state {number}: {part}")
+        });
+        format!("nothing that ever was:{}", parts.collect::<String>())
     }
 }
 
@@ -595,7 +595,7 @@ fn after_kills_at_any_moment_the_account_is_what_programs_were_told() {
     let number = |name: &str| -> Option<u64> { std::env::var(name).ok()?.parse().ok() };
     let seed = number("FICHIERFS_CRASH_SEED").unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        now.as_millis() as u64 % 1_000_000
+        u64::from(now.subsec_micros())
     });
     let stories = number("FICHIERFS_CRASH_STORIES").unwrap_or(STORIES as u64);
     for story_number in 0..stories {

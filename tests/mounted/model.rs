@@ -478,12 +478,24 @@ impl Trial {
             }
             Op::Others(deed, path) => self.others(*deed, path),
             _ => {
-                let wanted = self.local.call(op).expect("a call").map_err(number_of);
-                let mut got = self.mounted.call(op).expect("a call").map_err(number_of);
+                let wanted = self
+                    .local
+                    .call(op)
+                    .expect("a call")
+                    .map_err(|error| number_of(&error));
+                let mut got = self
+                    .mounted
+                    .call(op)
+                    .expect("a call")
+                    .map_err(|error| number_of(&error));
                 for _ in 0..PATIENCE {
                     if got == Err(libc::ETIMEDOUT) {
                         // The machine is busy, and nothing was done.
-                        got = self.mounted.call(op).expect("a call").map_err(number_of);
+                        got = self
+                            .mounted
+                            .call(op)
+                            .expect("a call")
+                            .map_err(|error| number_of(&error));
                     }
                 }
                 if got != wanted {
@@ -582,7 +594,7 @@ impl Trial {
     }
 }
 
-fn number_of(error: io::Error) -> i32 {
+fn number_of(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(0)
 }
 
