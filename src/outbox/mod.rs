@@ -442,12 +442,19 @@ fn write_down(
     }
     match store.commit(&commit) {
         Ok(()) => {
+            if std::mem::take(&mut lock(state).is_unwritten) {
+                log::info!("changes are written down again");
+            }
             around.release(&released);
             Ok(!released.is_empty())
         }
         Err(error) => {
-            log::error!("{error}; changes are kept in memory until they can be written down");
-            lock(state).put_back(commit, released);
+            let mut state = lock(state);
+            // Once: it is tried every second.
+            if !std::mem::replace(&mut state.is_unwritten, true) {
+                log::error!("{error}; changes are kept in memory until they can be written down");
+            }
+            state.put_back(commit, released);
             Err(Unwritten {
                 said: error.to_string().into(),
                 is_full: error.is_full(),

@@ -58,6 +58,8 @@ pub(super) struct State {
     pub(super) full: BTreeSet<Ino>,
     /// Files that are gone, and that a listing may still show.
     removed: BTreeMap<FileId, Moment>,
+    /// The last commit failed.
+    pub(super) is_unwritten: bool,
     /// What is to be written down beside the entries.
     unwritten: Commit,
     /// Attributes that are to be written down, the last of each inode.
@@ -112,6 +114,7 @@ impl State {
             unkept: HashMap::new(),
             full: BTreeSet::new(),
             removed: BTreeMap::new(),
+            is_unwritten: false,
             unwritten: Commit::default(),
             locals: BTreeMap::new(),
             recent: BTreeMap::new(),
