@@ -42,7 +42,7 @@ impl Shape {
 }
 
 /// Late timers are made up for within that time; longer pauses are not, so that idle time is no credit.
-const CATCH_UP: Duration = Duration::from_millis(10);
+const CATCH_UP: Duration = Duration::from_millis(20);
 
 /// One limited link: pieces pass one after the other, each taking its size divided by the rate.
 #[derive(Debug, Default)]

@@ -268,20 +268,20 @@ impl Call {
         } else {
             (&self.conn.down, &self.world.down)
         };
-        let mut waited = 0.0;
-        for (pacer, rate) in [
+        let now = Instant::now();
+        // Both links at the same time: one after the other, each late timer of the one would be the other's idle time.
+        let done = [
             (own, shape.connection_bytes_per_second),
             (all, shape.total_bytes_per_second),
-        ] {
-            if rate <= 0.0 {
-                continue;
-            }
-            let now = Instant::now();
-            let done = pacer.book(bytes, self.world.real_rate(rate), now);
-            if done > now {
-                tokio::time::sleep_until(done.into()).await;
-                waited += now.elapsed().as_secs_f64();
-            }
+        ]
+        .into_iter()
+        .filter(|(_, rate)| *rate > 0.0)
+        .map(|(pacer, rate)| pacer.book(bytes, self.world.real_rate(rate), now))
+        .max();
+        let mut waited = 0.0;
+        if let Some(done) = done.filter(|done| *done > now) {
+            tokio::time::sleep_until(done.into()).await;
+            waited = now.elapsed().as_secs_f64();
         }
         if waited > 0.0 {
             self.log(|e| e.delays.bandwidth += waited);

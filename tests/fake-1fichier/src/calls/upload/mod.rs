@@ -22,6 +22,7 @@ use crate::lock;
 use crate::reply::page;
 use crate::route::{self, Answer};
 use crate::rules::{Kind, seconds};
+use crate::shape::piece;
 use crate::world::{Call, Via, World};
 
 pub(crate) use self::report::report;
@@ -101,13 +102,18 @@ pub(crate) async fn receive(call: &Arc<Call>, request: Request<Incoming>) -> Ans
         }
     };
     let mut stop = None;
+    let mut unpaced = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| io::Error::new(io::ErrorKind::UnexpectedEof, e))?;
         let Ok(data) = frame.into_data() else {
             continue;
         };
         call.log(|e| e.bytes_received += data.len() as u64);
-        call.pace(data.len(), true).await;
+        // Timers count in milliseconds, so that pieces as small as these would be slowed down by them.
+        unpaced += data.len();
+        if unpaced >= piece(world.shape().connection_bytes_per_second) {
+            call.pace(std::mem::take(&mut unpaced), true).await;
+        }
         if stop.is_some() {
             continue;
         }
@@ -125,6 +131,7 @@ pub(crate) async fn receive(call: &Arc<Call>, request: Request<Incoming>) -> Ans
             return stall(&mut body).await;
         }
     }
+    call.pace(unpaced, true).await;
     call.latency(1.0).await;
     if let Some(stop) = stop {
         return end(call, stop);
