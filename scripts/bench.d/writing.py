@@ -67,7 +67,7 @@ def unpack(run):
     keys = ("copy", "requests", "there", "lost", "remove", "calls", "rules")
     values = {key: {} for key in keys}
     for client in run.clients(OURS, RCLONE_WRITING, LOCKED_WRITING):
-        limit = LIMIT if client is OURS else run.pick(60, 300)
+        limit = LIMIT if client is OURS else run.pick(40, 120)
         with run.service(client) as (fake, folder), mounted(client, fake, folder, ["--no-crawl"]) as mount:
             name = client.name
             os.listdir(mount.path)
