@@ -6,8 +6,6 @@ use crate::outbox::{close, says};
 use fake_1fichier::{Config, Fake, Fault, FaultKind};
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 /// Virtual seconds per real second: minutes of the service's are seconds here.
@@ -270,27 +268,6 @@ fn a_full_staging_area_is_told_to_the_writer_and_what_is_in_it_is_good() {
     ]);
 }
 
-/// A small disk of its own, taken away with the test.
-struct Disk(std::path::PathBuf);
-
-impl Disk {
-    fn at(dir: &Path, size: &str) -> Option<Self> {
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]);
-        let made = command.arg(dir).status().unwrap().success();
-        if !made {
-            eprintln!("!!! SKIPPED: no disk can be mounted, a full one was not tested !!!");
-        }
-        made.then(|| Self(dir.to_owned()))
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_is_told_to_the_writer_and_nothing_is_lost() {
     if !can_mount() {
@@ -304,9 +281,9 @@ fn a_full_disk_is_told_to_the_writer_and_nothing_is_lost() {
     fake.account().add_bytes(0, "there", "as it was");
     let options = ["--account", "failures-disk", "--staging-size", "1GiB"];
     let mut mount = Mount::prepared(&fake, Some(CLOCK), &options);
-    let Some(_disk) = Disk::at(&mount.state_dir(), "48m") else {
+    if !mount.keep_state_on_a_disk_of("48m") {
         return;
-    };
+    }
     mount.start();
     let drive = Drive { fake, mount };
     drive.hold_up();

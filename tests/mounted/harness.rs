@@ -35,6 +35,8 @@ pub(crate) fn command() -> Command {
 
 /// A mount that can be made again over the same state.
 pub(crate) struct Mount {
+    // Before the folders: what something is mounted in cannot be removed.
+    disk: Option<Disk>,
     folders: TempDir,
     child: Option<Child>,
     key: String,
@@ -73,6 +75,7 @@ impl Mount {
             path
         });
         Self {
+            disk: None,
             folders,
             child: None,
             key: fake.key(),
@@ -96,6 +99,12 @@ impl Mount {
     /// Where it keeps its state.
     pub(crate) fn state_dir(&self) -> PathBuf {
         self.folders.path().join("state")
+    }
+
+    /// The state is kept on a small disk of its own; whether that can be.
+    pub(crate) fn keep_state_on_a_disk_of(&mut self, size: &str) -> bool {
+        self.disk = Disk::at(&self.state_dir(), size);
+        self.disk.is_some()
     }
 
     /// The program's log so far.
@@ -249,6 +258,27 @@ impl Drop for Mount {
         if std::thread::panicking() {
             eprintln!("log of the mount:\n{}", self.log());
         }
+    }
+}
+
+/// A small disk of its own, taken away with the test.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn at(dir: &Path, size: &str) -> Option<Self> {
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]);
+        let is_made = command.arg(dir).status().unwrap().success();
+        if !is_made {
+            eprintln!("!!! SKIPPED: no disk can be mounted, a full one was not tested !!!");
+        }
+        is_made.then(|| Self(dir.to_owned()))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 
