@@ -197,7 +197,9 @@ fn found(shared: &Shared, listing: &FolderListing, case: &Case) -> Option<Done> 
     let wanted = encode(&case.attempt.place.name);
     let placed = |name: &str| {
         let name = decode(name).into_boxed_os_str();
-        let is_as_asked = name == case.attempt.place.name;
+        // Where it was before: the call was not carried out, and nobody gave it another name.
+        let before = case.entry.remote.as_ref().map(|it| &it.place.name);
+        let is_as_asked = name == case.attempt.place.name || Some(&name) == before;
         let folder = case.attempt.place.folder;
         Done::Placed {
             ino,
