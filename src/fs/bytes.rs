@@ -15,6 +15,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// Writes handed on at most while one is under way, of up to 1 MiB each: more come at a time only from mapped
+/// files.
+const MOST_HANDED_ON: usize = 8;
+
 /// A handle with the inode it was asked for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct At {
@@ -75,7 +79,7 @@ impl Fs {
     /// Writes on the event loop: it is a copy into the system's memory, which costs less than to hand the
     /// bytes to a task, since they are in the buffer of requests and had to be copied once more for that. But
     /// the system holds a writer back whose disk cannot follow, so one event loop at a time writes, and the
-    /// others go on with what needs no disk.
+    /// others hand on what comes meanwhile, up to a bound, and go on with what needs no disk.
     ///
     /// The offset is the kernel's, also with `O_APPEND`: its size of the file is the true one, since
     /// under an inode only it changes sizes, and bytes put elsewhere than where its pages have them would
@@ -84,17 +88,17 @@ impl Fs {
         let Some((open, reply)) = self.at("write", at, reply) else {
             return;
         };
-        if !self.is_writing.swap(true, Ordering::Acquire) {
-            contained("write", || {
-                write_now(&open, at.ino, offset, bytes, reply);
-            });
-            self.is_writing.store(false, Ordering::Release);
-            return;
+        let under_way = self.writing.fetch_add(1, Ordering::AcqRel);
+        let writing = Arc::clone(&self.writing);
+        let write = move |open: &OpenFile, bytes: &[u8]| {
+            contained("write", || write_now(open, at.ino, offset, bytes, reply));
+            writing.fetch_sub(1, Ordering::AcqRel);
+        };
+        if under_way == 0 || under_way > MOST_HANDED_ON {
+            return write(&open, bytes);
         }
         let bytes = bytes.to_vec();
-        self.runtime.spawn_blocking(move || {
-            contained("write", || write_now(&open, at.ino, offset, &bytes, reply));
-        });
+        self.runtime.spawn_blocking(move || write(&open, &bytes));
     }
 
     /// One of the descriptors of a handle is closed.

@@ -62,7 +62,8 @@ use passthrough::Passthrough;
 use replies::Fails;
 use requester::Requesters;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::runtime;
 
@@ -95,8 +96,8 @@ pub struct Fs {
     handles: HandleTable,
     passthrough: Option<Passthrough>,
     requesters: Requesters,
-    /// An event loop is writing to the disk.
-    is_writing: AtomicBool,
+    /// Writes under way.
+    writing: Arc<AtomicUsize>,
 }
 
 impl Fs {
@@ -123,7 +124,7 @@ impl Fs {
             handles: HandleTable::default(),
             passthrough: settings.passthrough.then(Passthrough::default),
             requesters: Requesters::default(),
-            is_writing: AtomicBool::new(false),
+            writing: Arc::default(),
         }
     }
 
