@@ -198,27 +198,26 @@ async fn what_a_call_of_unknown_outcome_made_is_not_shown_beside_what_is_shown_a
     let name = OsStr::new("folder");
     bench.tree.show_folder(folder, None, Ino::ROOT, name);
     bench.tree.doubt(folder, Ino::ROOT, name);
-    bench.tree.show(file(copy, Ino::ROOT, "file (2)", 7));
-    bench.tree.doubt(copy, Ino::ROOT, OsStr::new("file"));
+    bench.tree.show(file(copy, Ino::ROOT, "copy", 7));
+    bench.tree.doubt(copy, Ino::ROOT, OsStr::new("copy"));
+    bench.tree.doubt(own(3), Ino::ROOT, OsStr::new("file"));
     let made = account.mkdir(0, "folder");
-    let url = account.add_bytes(0, "file", b"content".to_vec());
+    let url = account.add_bytes(0, "copy", b"content".to_vec());
     account.add_bytes(0, "other", b"theirs".to_vec());
     bench.clock.sleep(Duration::from_secs(35)).await;
     let caller = bench.caller(100);
     let listed = bench.tree.refresh(Ino::ROOT, caller).ready().await;
     let _ = listed.unwrap();
     // What was listed before and what comes under another name is somebody else's.
-    let names = ["file", "file (2)", "folder", "other"];
+    let names = ["copy", "file", "folder", "other"];
     assert_eq!(bench.names(Ino::ROOT).await, names);
     assert_eq!(bench.walk("folder").await.ino, folder);
-    assert_eq!(bench.walk("file (2)").await.ino, copy);
+    assert_eq!(bench.walk("copy").await.ino, copy);
     // The outcome is known.
     bench.tree.made(folder, FolderId(made));
     bench.tree.undoubt(folder);
     bench.tree.stored(copy, FileUrl::parse(&url).unwrap().id());
-    bench
-        .tree
-        .show(stored(copy, Ino::ROOT, "file (2)", &url, 7));
+    bench.tree.show(stored(copy, Ino::ROOT, "copy", &url, 7));
     bench.tree.undoubt(copy);
     assert_eq!(bench.names(Ino::ROOT).await, names);
     bench.tree.told(folder);
