@@ -94,8 +94,13 @@ impl Tree {
     }
 
     /// The folder that may show an id that is on its way out.
-    pub fn hidden_in(&self, file: FileId) -> Option<Ino> {
+    pub fn hidden_in(&self, file: FileId) -> Vec<Ino> {
         read(&self.inner.own).hidden_in(&NodeKey::File(file))
+    }
+
+    /// A file is in a folder again.
+    pub fn unhide(&self, file: FileId, folder: Ino) {
+        write(&self.inner.own).unhide(NodeKey::File(file), folder);
     }
 
     /// The folder from which something was removed here.

@@ -9,7 +9,8 @@ use super::listing::Listing;
 use super::names;
 use super::node::{Node, NodeKey};
 use crate::util::clock::Moment;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::collections::hash_map::{Entry, HashMap};
 use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +26,9 @@ pub(super) struct Own {
     names: HashMap<Ino, BTreeMap<Box<OsStr>, Ino>>,
     /// What need not be remembered any more, since [`Own::take_over`], and the folder whose listing says so.
     over: Vec<(Ino, Ino)>,
-    /// Ids that are not shown any more, with their folder and when the account had removed them.
-    hidden: HashMap<NodeKey, (Ino, Option<Moment>)>,
+    /// Ids that are not shown any more, with the folders whose listings may have them, and since when the account
+    /// does not have them there.
+    hidden: HashMap<NodeKey, Vec<(Ino, Option<Moment>)>>,
     /// Where calls whose outcome is not known may have put something: folder and name.
     doubts: HashMap<Ino, (Ino, Box<OsStr>)>,
 }
@@ -81,17 +83,36 @@ impl Own {
 
     /// An id is not shown in its folder any more; since `removed` the account does not have it.
     pub(super) fn hide(&mut self, key: NodeKey, folder: Ino, removed: Option<Moment>) {
-        self.hidden.insert(key, (folder, removed));
+        let places = self.hidden.entry(key).or_default();
+        places.retain(|(place, _)| *place != folder);
+        places.push((folder, removed));
     }
 
-    /// The folder whose listings may show a hidden id.
-    pub(super) fn hidden_in(&self, key: &NodeKey) -> Option<Ino> {
-        self.hidden.get(key).map(|(folder, _)| *folder)
+    /// An id is in a folder again.
+    pub(super) fn unhide(&mut self, key: NodeKey, folder: Ino) {
+        if let Entry::Occupied(mut places) = self.hidden.entry(key) {
+            places.get_mut().retain(|(place, _)| *place != folder);
+            if places.get().is_empty() {
+                places.remove();
+            }
+        }
+    }
+
+    /// Whether an id is not shown in a folder any more.
+    fn is_hidden(&self, key: &NodeKey, folder: Ino) -> bool {
+        let places = self.hidden.get(key);
+        places.is_some_and(|places| places.iter().any(|(place, _)| *place == folder))
+    }
+
+    /// The folders whose listings may show a hidden id.
+    pub(super) fn hidden_in(&self, key: &NodeKey) -> Vec<Ino> {
+        let places = self.hidden.get(key).into_iter().flatten();
+        places.map(|(folder, _)| *folder).collect()
     }
 
     /// The account does not have a hidden id any more, since `now`.
     pub(super) fn removed(&mut self, key: NodeKey, now: Moment) {
-        if let Some((_, removed)) = self.hidden.get_mut(&key) {
+        for (_, removed) in self.hidden.get_mut(&key).into_iter().flatten() {
             *removed = Some(now);
         }
     }
@@ -151,14 +172,14 @@ impl Own {
 
     /// Whether an entry of a listing is not to be shown as the listing has it.
     pub(super) fn hides(&self, node: &Node) -> bool {
-        self.shown.contains_key(&node.ino) || self.hidden.contains_key(&node.key())
+        self.shown.contains_key(&node.ino) || self.is_hidden(&node.key(), node.parent)
     }
 
     /// Whether what a folder's answer shows under a name is gone from there, or is to go: it must not
     /// make what is there now a duplicate of its.
     pub(super) fn is_elsewhere(&self, key: NodeKey, ino: Ino, folder: Ino, name: &OsStr) -> bool {
         let is_there = |node: &Arc<Node>| node.parent == folder && *node.name == *name;
-        self.hidden.contains_key(&key)
+        self.is_hidden(&key, folder)
             || self
                 .shown
                 .get(&ino)
@@ -205,8 +226,10 @@ impl Own {
         let is_over = |place: Ino, told: Option<Moment>| {
             place == folder && told.is_some_and(|told| told.after(LAG) <= fetched)
         };
-        self.hidden
-            .retain(|_, (place, removed)| !is_over(*place, *removed));
+        self.hidden.retain(|_, places| {
+            places.retain(|(place, removed)| !is_over(*place, *removed));
+            !places.is_empty()
+        });
         let shown = self.shown.iter();
         let over = shown.filter(|(_, shown)| is_over(shown.folder, shown.told));
         let over: Vec<Ino> = over.map(|(ino, _)| *ino).collect();

@@ -29,6 +29,9 @@ pub(super) struct Around {
     doubts: mpsc::UnboundedSender<Doubt>,
     /// Files of the account that were removed, by whose they were, until the account was told all of those.
     pub(super) spent: Mutex<HashMap<Ino, Vec<(FileId, Ino)>>>,
+    /// Folders that the account had a file in, and that may show it still when it was moved, until the account
+    /// was told all of it.
+    was_in: Mutex<HashMap<Ino, Vec<Ino>>>,
     /// What listings show as the account was told, while they may still show what it was before.
     confirmed: Mutex<HashSet<Ino>>,
 }
@@ -46,6 +49,7 @@ impl Around {
             files: Files::default(),
             doubts,
             spent: Mutex::default(),
+            was_in: Mutex::default(),
             confirmed: Mutex::default(),
         }
     }
@@ -88,6 +92,14 @@ impl Around {
     /// Something is wanted, and shown, elsewhere.
     pub(super) fn place(&self, tell: &mut Telling<'_>, node: &Node, to: Place) {
         let ino = node.ino;
+        let remote = tell.entry(ino).map(|entry| entry.remote.as_ref());
+        let from = match remote {
+            Some(remote) => remote.map(|remote| remote.place.folder),
+            None => Some(node.parent),
+        };
+        if let Some(from) = from.filter(|from| *from != to.folder && !node.is_folder()) {
+            lock(&self.was_in).entry(ino).or_default().push(from);
+        }
         tell.rename(ino, node.is_folder(), || self.known(node), to.clone());
         attributes::keep_time(&self.tree, tell, node);
         let placed = Node {
@@ -149,6 +161,37 @@ impl Around {
             thing,
             spent,
         })
+    }
+
+    /// A file of the account's is not in a folder any more that may show it still.
+    fn spend(&self, ino: Ino, file: FileId, folder: Ino) {
+        let mut spent = lock(&self.spent);
+        let spent = spent.entry(ino).or_default();
+        spent.retain(|known| *known != (file, folder));
+        spent.truncate(MOST_SPENT - 1);
+        spent.insert(0, (file, folder));
+    }
+
+    /// The account has a file in `folder` now, and in none that it was in before.
+    fn moved(&self, ino: Ino, folder: Ino, left: Option<&Entry>) {
+        let remote = left.and_then(|entry| entry.remote.as_ref());
+        let file = match remote.map(|remote| &remote.thing) {
+            Some(Thing::File(url)) => url.id(),
+            Some(Thing::Folder(_)) => return,
+            None => match self.tree.own(ino).as_ref().and_then(|node| node.file()) {
+                Some(file) => file.url.id(),
+                None => return,
+            },
+        };
+        self.tree.unhide(file, folder);
+        if let Some(spent) = lock(&self.spent).get_mut(&ino) {
+            spent.retain(|known| *known != (file, folder));
+        }
+        let before = lock(&self.was_in).get(&ino).cloned().unwrap_or_default();
+        for from in before.into_iter().filter(|from| *from != folder) {
+            self.tree.hide(file, from, true);
+            self.spend(ino, file, from);
+        }
     }
 
     /// A file of the account is shown in the place of what was made here.
@@ -235,13 +278,13 @@ impl Surroundings for Around {
             Done::Removed { url, was_there, .. } => {
                 self.tree.removed(url.id());
                 let id = url.id();
-                let own = || self.tree.own(ino).map(|node| node.parent);
-                let hidden = self.tree.hidden_in(id);
-                if let Some(folder) = hidden.or_else(|| self.tree.gone_from(ino)).or_else(own) {
-                    let mut spent = lock(&self.spent);
-                    let spent = spent.entry(ino).or_default();
-                    spent.truncate(MOST_SPENT - 1);
-                    spent.insert(0, (id, folder));
+                let mut folders = self.tree.hidden_in(id);
+                folders.extend(self.tree.gone_from(ino));
+                if folders.is_empty() {
+                    folders.extend(self.tree.own(ino).map(|node| node.parent));
+                }
+                for folder in folders {
+                    self.spend(ino, id, folder);
                 }
                 if !was_there && let Some(node) = self.tree.own(ino) {
                     let folder = node.parent;
@@ -249,16 +292,20 @@ impl Surroundings for Around {
                     let _ = self.doubts.send(Doubt { ino, folder });
                 }
             }
-            Done::Placed { url: None, .. }
-            | Done::Nothing(_)
+            Done::Placed { url: None, .. } => {}
+            Done::Nothing(_)
             | Done::Uncopied(_)
             | Done::Surplus { .. }
             | Done::FolderRemoved(_) => {}
+        }
+        if let Done::Placed { place, .. } = done {
+            self.moved(ino, place.folder, left);
         }
         if left.is_none_or(|entry| entry.attempt.is_none()) {
             self.tree.undoubt(ino);
         }
         if left.is_none() {
+            lock(&self.was_in).remove(&ino);
             self.tree.told(ino);
             return self.record(ino);
         }
@@ -276,7 +323,7 @@ impl Surroundings for Around {
         let is_over = |files: &Vec<(FileId, Ino)>| {
             let mut files = files.iter();
             files.all(|(file, folder)| {
-                self.tree.hidden_in(*file).is_none() && self.tree.is_on_disk(*folder)
+                !self.tree.hidden_in(*file).contains(folder) && self.tree.is_on_disk(*folder)
             })
         };
         let over: Vec<Ino> = confirmed
