@@ -264,14 +264,16 @@ async fn remove_files(shared: &Shared, files: &[(Ino, FileUrl)]) -> Landed {
         }
         // Gone already, by a call whose answer was lost or by somebody else.
         Err(error) if error.kind == ErrorKind::NotFound && files.len() == 1 => {
-            landed
-                .done
-                .extend(files.iter().map(|file| removed(file, false)));
+            // If it is not known whether it was removed before, that is the likelier reason.
+            let is_ours = |file: &(Ino, FileUrl)| lock(&shared.state).may_be_removed(&file.1);
+            let gone = files.iter().map(|file| removed(file, is_ours(file)));
+            landed.done.extend(gone);
         }
         // Removing what is gone does no harm, so there is nothing to look for.
         Err(error) => {
             let inos: Vec<Ino> = files.iter().map(|(ino, _)| *ino).collect();
             if error.reached == Reached::Unknown {
+                lock(&shared.state).unsure_of(&urls);
                 landed.again(&inos, Duration::ZERO);
             } else {
                 landed.refused(&inos, &error);

@@ -56,6 +56,8 @@ pub(super) struct State {
     unkept: HashMap<Ino, u8>,
     /// What was given up because the account has no room, for who waits for it.
     pub(super) full: BTreeSet<Ino>,
+    /// Files that may have been removed by a call whose end nobody heard, in this life or an earlier one.
+    unsure: BTreeSet<FileId>,
     /// Files that are gone, and that a listing may still show.
     removed: BTreeMap<FileId, Moment>,
     /// The last commit failed.
@@ -98,8 +100,12 @@ impl State {
             }
             entry
         };
+        let intents = Intents::of(pending.pending.iter().filter_map(read));
+        let entries = intents.entries().values();
+        let doomed = entries.flat_map(Entry::doomed);
         Self {
-            intents: Intents::of(pending.pending.iter().filter_map(read)),
+            unsure: doomed.map(|url| url.id()).collect(),
+            intents,
             folders: pending
                 .folders
                 .into_iter()
@@ -245,6 +251,16 @@ impl State {
     /// From now on it is told alone.
     pub(super) fn single_out(&mut self, ino: Ino) {
         self.alone.insert(ino);
+    }
+
+    /// Files may have been removed by a call whose end nobody heard.
+    pub(super) fn unsure_of(&mut self, urls: &[FileUrl]) {
+        self.unsure.extend(urls.iter().map(FileUrl::id));
+    }
+
+    /// Whether that was said of a file.
+    pub(super) fn may_be_removed(&self, url: &FileUrl) -> bool {
+        self.unsure.contains(&url.id())
     }
 
     /// Whether files that went a moment ago explain what a listing shows.
@@ -418,6 +434,7 @@ impl State {
                 self.unwritten.folders.push((*id, ino));
             }
             Done::Removed { url, .. } => {
+                self.unsure.remove(&url.id());
                 self.removed.retain(|_, at| *at > now);
                 self.removed.insert(url.id(), now.after(LAG));
                 self.unwritten.gone.push(url.id());

@@ -588,6 +588,7 @@ fn assert_drained(mount: &Mount) {
 }
 
 #[test]
+#[ignore = "takes minutes; scripts/crash-test runs it"]
 fn after_kills_at_any_moment_the_account_is_what_programs_were_told() {
     if !can_mount() {
         return;

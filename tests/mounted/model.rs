@@ -23,10 +23,10 @@ const CLOCK: u64 = 40;
 const SLOTS: usize = 4;
 
 /// Cases when `PROPTEST_CASES` does not say how many.
-const CASES: u32 = 12;
+const CASES: u32 = 8;
 
 /// Steps to make a failure smaller when `PROPTEST_MAX_SHRINK_ITERS` does not say how many: each mounts anew.
-const SHRINKS: u32 = 40;
+const SHRINKS: u32 = 8;
 
 /// How often something that was not answered in time is asked again.
 const PATIENCE: u32 = 5;

@@ -292,8 +292,8 @@ impl Surroundings for Around {
                     let _ = self.doubts.send(Doubt { ino, folder });
                 }
             }
-            Done::Placed { url: None, .. } => {}
-            Done::Nothing(_)
+            Done::Placed { url: None, .. }
+            | Done::Nothing(_)
             | Done::Uncopied(_)
             | Done::Surplus { .. }
             | Done::FolderRemoved(_) => {}
