@@ -275,6 +275,20 @@ impl Entry {
         self.content.is_none_or(|version| version.size == 0)
     }
 
+    /// Whether nothing is left to be done of a file but to remove what it was.
+    pub(super) fn is_spent(&self) -> bool {
+        let is_there = match (&self.remote, &self.wanted) {
+            (Some(remote), Some(wanted)) => remote.place == *wanted,
+            (_, None) => true,
+            (None, Some(_)) => self.is_kept_here(),
+        };
+        !self.is_folder
+            && self.attempt.is_none()
+            && is_there
+            && self.is_uploaded()
+            && !self.doomed().is_empty()
+    }
+
     /// Whether nobody wants any more what is being uploaded.
     pub fn is_superseded(&self) -> bool {
         match self.attempt.as_ref().map(|attempt| attempt.goal) {

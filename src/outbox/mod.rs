@@ -69,6 +69,9 @@ impl Default for Settle {
     }
 }
 
+/// How often somebody who waits for the end looks whether others still read what is to go.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// What the outbox asks of its surroundings. Nothing here may wait for the network, and nothing may call
 /// back.
 pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
@@ -85,6 +88,8 @@ pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
     fn taken(&self, place: &Place) -> Option<Ino>;
     /// Whether somebody here still reads a file of the account; see [`Outbox::let_go`].
     fn is_held(&self, url: &FileUrl) -> bool;
+    /// Whether a program has read it for so long that nobody should wait for the end of that.
+    fn is_read(&self, url: &FileUrl) -> bool;
     /// A call is about to be made that may put a file or folder there; until [`Surroundings::told`] says that no
     /// attempt is left, nobody knows whether it did.
     fn attempted(&self, _ino: Ino, _place: &Place) {}
@@ -318,13 +323,15 @@ impl Outbox {
         }
     }
 
-    /// Waits until the account knows everything but what was given up; `false` when time was up first.
+    /// Waits until the account knows everything but what was given up and what somebody reads; `false` when time was up first.
     /// That it does is on disk after [`Outbox::written`]; if not, the next process looks for itself.
     pub async fn drained(&self, deadline: Deadline) -> bool {
         let mut steps = self.shared.steps.subscribe();
         let drained = async {
-            while lock(&self.shared.state).is_pending() {
-                if steps.changed().await.is_err() {
+            while lock(&self.shared.state).is_pending(&*self.shared.around) {
+                // That somebody goes on reading is no step.
+                let step = tokio::time::timeout(LOOK_AGAIN, steps.changed()).await;
+                if let Ok(Err(_)) = step {
                     return;
                 }
             }
@@ -351,7 +358,7 @@ impl Outbox {
                                 is_full: state.full.contains(&ino),
                             });
                         }
-                        if stuck::of(&state.intents).contains(&ino) {
+                        if stuck::of(&state.intents, |_| false).contains(&ino) {
                             return Err("it waits for something that was refused".into());
                         }
                     }
@@ -368,10 +375,10 @@ impl Outbox {
         self.shared.steps.subscribe()
     }
 
-    /// What is left to be told and can be: nobody has given it up, nor what it depends on.
+    /// What is left to be told and can be: nobody has given it up, nor what it depends on, and nobody reads it.
     pub fn tellable(&self) -> Vec<(Ino, Entry)> {
         let state = lock(&self.shared.state);
-        let stuck = stuck::of(&state.intents);
+        let stuck = stuck::of(&state.intents, |url| self.shared.around.is_read(url));
         let entries = state.intents.entries().iter();
         entries
             .filter(|(ino, entry)| entry.is_pending() && !stuck.contains(ino))

@@ -313,9 +313,10 @@ impl State {
         waiting.map(|(_, at)| at).min()
     }
 
-    /// Whether something is left to be told that nobody has given up, nor what it depends on.
-    pub(super) fn is_pending(&self) -> bool {
-        let stuck = stuck::of(&self.intents);
+    /// Whether something is left to be told that nobody has given up, nor what it depends on, and that nobody
+    /// reads.
+    pub(super) fn is_pending(&self, around: &dyn Surroundings) -> bool {
+        let stuck = stuck::of(&self.intents, |url| around.is_read(url));
         let mut entries = self.intents.entries().iter();
         !self.busy.is_empty()
             || entries.any(|(ino, entry)| entry.is_pending() && !stuck.contains(ino))

@@ -1,17 +1,22 @@
-//! What cannot be told because something else was given up. Pure.
+//! What cannot be told because something else was given up, or because somebody reads what is to go. Pure.
 //!
 //! Promises: whoever waits until all is told does not wait for these.
 use super::intent::{Entry, Intents};
+use crate::api::FileUrl;
 use crate::tree::Ino;
 use std::collections::BTreeSet;
 
 /// What was given up, and what waits for that: what is wanted in a folder that could not be made, what
-/// makes room for something that failed, the folder that still holds it, what wants its place.
-pub(super) fn of(intents: &Intents) -> BTreeSet<Ino> {
+/// makes room for something that failed, the folder that still holds it, what wants its place. The same for
+/// files of which nothing is left to be done but to remove what `is_read`.
+pub(super) fn of(intents: &Intents, is_read: impl Fn(&FileUrl) -> bool) -> BTreeSet<Ino> {
     let entries = intents.entries();
-    let failed = entries.iter().filter(|(_, entry)| entry.failed.is_some());
-    let mut stuck: BTreeSet<Ino> = failed.map(|(ino, _)| *ino).collect();
-    // Nothing failed, nearly always.
+    let is_kept = |entry: &Entry| entry.is_spent() && entry.doomed().iter().all(&is_read);
+    let waiting = entries
+        .iter()
+        .filter(|(_, entry)| entry.failed.is_some() || is_kept(entry));
+    let mut stuck: BTreeSet<Ino> = waiting.map(|(ino, _)| *ino).collect();
+    // There is nothing of that, nearly always.
     while !stuck.is_empty() {
         let held: BTreeSet<_> = stuck
             .iter()
@@ -30,8 +35,12 @@ pub(super) fn of(intents: &Intents) -> BTreeSet<Ino> {
             };
             is_held_up || entry.after.is_some_and(|after| stuck.contains(&after))
         };
+        let spent = stuck.iter().filter_map(|ino| entries.get(ino));
+        let spent = spent.flat_map(|entry| &entry.discard);
+        let mut filled: BTreeSet<Ino> = spent.map(|spent| spent.folder).collect();
+        filled.extend(held.iter().map(|place| place.folder));
         let is_filled = |ino: &Ino, entry: &Entry| {
-            entry.is_folder && entry.wanted.is_none() && held.iter().any(|it| it.folder == *ino)
+            entry.is_folder && entry.wanted.is_none() && filled.contains(ino)
         };
         let more: Vec<Ino> = entries
             .iter()
@@ -75,9 +84,9 @@ mod tests {
         intents.make_folder(below, place(folder, "below"));
         intents.create(file, place(below, "file"), version(1));
         intents.create(beside, place(Ino::ROOT, "beside"), version(2));
-        assert!(of(&intents).is_empty());
+        assert!(of(&intents, |_| false).is_empty());
         intents.fail(folder, "refused");
-        assert_eq!(of(&intents), [folder, below, file].into());
+        assert_eq!(of(&intents, |_| false), [folder, below, file].into());
         // What the file was to replace stays as long as it.
         let known = Remote {
             thing: Thing::Folder(FolderId(9)),
@@ -85,9 +94,28 @@ mod tests {
             size: 0,
         };
         intents.remove(victim, true, Some(known), Some(file));
-        assert!(of(&intents).contains(&victim));
+        assert!(of(&intents, |_| false).contains(&victim));
         intents.retry(folder);
-        assert!(of(&intents).is_empty());
+        assert!(of(&intents, |_| false).is_empty());
+    }
+
+    #[test]
+    fn what_somebody_reads_is_not_waited_for_nor_the_folder_it_is_in() {
+        let mut intents = Intents::default();
+        let (folder, file) = (own(1), own(2));
+        let url = FileUrl::parse("https://1fichier.com/?aaaabbbbccccddddeeee").unwrap();
+        let at = place(Ino::ROOT, "folder");
+        let known = |thing, place: &Place| Remote {
+            thing,
+            place: place.clone(),
+            size: 1,
+        };
+        let there = known(Thing::File(url.clone()), &place(folder, "file"));
+        intents.remove(file, false, Some(there), None);
+        let there = known(Thing::Folder(FolderId(7)), &at);
+        intents.remove(folder, true, Some(there), None);
+        assert!(of(&intents, |_| false).is_empty());
+        assert_eq!(of(&intents, |held| *held == url), [folder, file].into());
     }
 
     #[test]
@@ -104,6 +132,6 @@ mod tests {
         intents.remove(folder, true, Some(known(1, &at)), None);
         intents.make_folder(newcomer, at);
         intents.fail(inner, "refused");
-        assert_eq!(of(&intents), [inner, folder, newcomer].into());
+        assert_eq!(of(&intents, |_| false), [inner, folder, newcomer].into());
     }
 }

@@ -137,6 +137,21 @@ fn what_was_refused_is_told_and_tried_again_when_asked_for() {
 }
 
 #[test]
+fn who_reads_what_was_replaced_keeps_nobody_waiting() {
+    let Some(drive) = drive("outbox-reader", &[]) else {
+        return;
+    };
+    let reader = File::open(drive.path("there")).unwrap();
+    fs::write(drive.path("new"), "new").unwrap();
+    fs::rename(drive.path("new"), drive.path("there")).unwrap();
+    says(&drive.run_at(&["sync"], ""), 0, &["has everything"]);
+    assert_eq!(drive.fake.count("file/rm"), 0);
+    assert_eq!(io::read_to_string(&reader).unwrap(), "as it was");
+    drop(reader);
+    drive.ends_with(&[("there", b"new")]);
+}
+
+#[test]
 fn what_is_discarded_is_as_the_account_has_it() {
     let Some(drive) = drive("outbox-discard", &LATER) else {
         return;

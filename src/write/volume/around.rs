@@ -264,6 +264,10 @@ impl Surroundings for Around {
         self.tree.doubt(ino, place.folder, &place.name);
     }
 
+    fn is_read(&self, url: &FileUrl) -> bool {
+        self.files.is_read(url)
+    }
+
     fn told(&self, done: &Done, left: Option<&Entry>) -> Option<Vec<u8>> {
         let ino = done.ino();
         for spent in left.iter().flat_map(|entry| &entry.discard) {

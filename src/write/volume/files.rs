@@ -8,16 +8,19 @@ use crate::write::bytes::Sealed;
 use crate::write::content::Origin;
 use crate::write::file::StagedFile;
 use crate::write::staging::Staging;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// The kernel tells of the last close a moment after the program went on; real time.
+const ABOUT_TO_CLOSE: Duration = Duration::from_secs(3);
 
 /// All of them. The table's lock is held for a look only.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     open: RwLock<HashMap<Ino, Arc<FileState>>>,
-    /// Files of the account that would be removed if nobody read them.
-    wanted: Mutex<HashSet<FileId>>,
+    /// Files of the account that would be removed if nobody read them, and since when.
+    wanted: Mutex<HashMap<FileId, Instant>>,
 }
 
 /// One of them.
@@ -127,7 +130,11 @@ impl Files {
         }
         drop(open);
         let mut wanted = lock(&self.wanted);
-        !wanted.is_empty() && file.origins().iter().any(|url| wanted.remove(&url.id()))
+        !wanted.is_empty()
+            && file
+                .origins()
+                .iter()
+                .any(|url| wanted.remove(&url.id()).is_some())
     }
 
     /// Whether a file of the account is read by who has a file open. If so, and it is not any more, it is
@@ -135,9 +142,20 @@ impl Files {
     pub(super) fn is_held(&self, url: &FileUrl) -> bool {
         let is_held = read(&self.open).values().any(|file| file.needs(url));
         if is_held {
-            lock(&self.wanted).insert(url.id());
+            let mut wanted = lock(&self.wanted);
+            wanted.entry(url.id()).or_insert_with(Instant::now);
         }
         is_held
+    }
+
+    /// Whether it is held, and not by who is about to close it.
+    pub(super) fn is_read(&self, url: &FileUrl) -> bool {
+        let is_held = self.is_held(url);
+        let wanted = lock(&self.wanted);
+        is_held
+            && wanted
+                .get(&url.id())
+                .is_some_and(|since| since.elapsed() >= ABOUT_TO_CLOSE)
     }
 }
 

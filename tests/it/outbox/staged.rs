@@ -48,6 +48,9 @@ impl Surroundings for Ground {
     fn taken(&self, _: &Place) -> Option<Ino> {
         None
     }
+    fn is_read(&self, _: &FileUrl) -> bool {
+        false
+    }
     fn is_held(&self, _: &FileUrl) -> bool {
         false
     }
