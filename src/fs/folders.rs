@@ -2,7 +2,6 @@
 use super::deadline::Class;
 use super::{Fs, ino_of};
 use crate::util::cached::Cached;
-use crate::write::volume::VolumeError;
 use fuser::{
     Errno, FileHandle, FopenFlags, INodeNo, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
     ReplyOpen, Request,
@@ -91,13 +90,8 @@ impl Fs {
         if self.settings.read_only {
             return reply.error(Errno::ENOSYS);
         }
-        let (written, deadline) = (self.volume.outbox().written(), self.limits.of(Class::Disk));
-        let written = Cached::wait(async move {
-            match deadline.run(written).await {
-                Some(written) => Ok(written?),
-                None => Err(VolumeError::Timeout),
-            }
-        });
+        let (volume, caller) = (self.volume.clone(), self.caller(request, Class::Disk));
+        let written = Cached::wait(async move { volume.sync(caller).await });
         self.answer(
             request,
             ("fsyncdir", ino),

@@ -1,6 +1,7 @@
 //! What the outbox holds in memory: the entries, what is on its way, what is waited for, and what is to
 //! be written down next. One lock around it, held for microseconds; nothing is awaited under it.
 use super::intent::{Attempt, Done, Entry, Goal, Intents, Place, Thing, Version};
+use super::numbers::Numbers;
 use super::plan::{self, Batch, Terms};
 use super::record;
 use super::{FileTransfer, Settle, Surroundings, stuck};
@@ -10,7 +11,6 @@ use crate::util::clock::Moment;
 use crate::util::retry::Backoff;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -568,40 +568,6 @@ impl State {
     }
 }
 
-/// Numbers that were never used. Without a lock, so that whoever holds one may ask. What is written down with a
-/// number, or after it was given out, comes with the mark that it is used.
-#[derive(Debug)]
-pub(super) struct Numbers {
-    next: AtomicU64,
-    /// The mark that was written down last.
-    marked: AtomicU64,
-}
-
-impl Numbers {
-    fn after(next: u64) -> Self {
-        Self {
-            next: AtomicU64::new(next),
-            marked: AtomicU64::new(next),
-        }
-    }
-
-    /// A number that was never used.
-    pub(super) fn fresh(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// The mark to write down, unless it is.
-    fn take(&self) -> Option<u64> {
-        let next = self.next.load(Ordering::Relaxed);
-        (self.marked.swap(next, Ordering::Relaxed) != next).then_some(next)
-    }
-
-    /// The mark could not be written down.
-    fn put_back(&self) {
-        self.marked.store(0, Ordering::Relaxed);
-    }
-}
-
 /// The state as a plan looks at it.
 struct View<'a> {
     state: &'a State,
@@ -654,101 +620,4 @@ impl Terms for View<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tree::Timestamp;
-
-    #[test]
-    fn the_last_that_is_noted_of_attributes_is_written_down_also_after_a_failed_commit() {
-        let mut state = State::new(Pending::default(), Settle::default(), Ino::ROOT);
-        let ino = |number| Ino::own(number).unwrap();
-        let local = |seconds| Local::new(Timestamp::new(seconds, 0));
-        for second in [1, 2] {
-            state.note(ino(1), Some(&local(second)));
-            state.note(ino(2), Some(&local(second)));
-            state.note(ino(3), Some(&local(second)));
-        }
-        state.note(ino(3), None);
-        let (commit, released) = state.take();
-        let two = Some(local(2).record());
-        let key = |number| ino(number).get();
-        let first = vec![(key(1), two.clone()), (key(2), two.clone()), (key(3), None)];
-        assert_eq!(commit.locals, first);
-        assert!(!commit.is_empty());
-        assert!(state.take().0.is_empty());
-
-        // It cannot be written down, and meanwhile there is something newer of two of them.
-        state.note(ino(1), Some(&local(3)));
-        state.note(ino(2), None);
-        state.put_back(commit, released);
-        let (commit, _) = state.take();
-        let second = vec![
-            (key(1), Some(local(3).record())),
-            (key(2), None),
-            (key(3), None),
-        ];
-        assert_eq!(commit.locals, second);
-        assert!(state.take().0.is_empty());
-    }
-
-    fn place(name: &str) -> Place {
-        Place {
-            folder: Ino::ROOT,
-            name: AsRef::<std::ffi::OsStr>::as_ref(name).into(),
-        }
-    }
-
-    fn at(seconds: u64) -> Moment {
-        Moment::from_origin(Duration::from_secs(seconds))
-    }
-
-    #[test]
-    fn what_waits_for_company_is_thought_of_when_it_has_waited_long_enough() {
-        let mut state = State::new(Pending::default(), Settle::default(), Ino::ROOT);
-        let ino = |number| Ino::own(number).unwrap();
-        let version = |id| Version { id, size: 5 };
-        state.intents.create(ino(1), place("closed"), version(1));
-        state.settle(ino(1), true, at(0));
-        // Held open, and flushed a moment ago.
-        state.hold(ino(2), true, at(0));
-        state.intents.create(ino(2), place("open"), version(2));
-        state.settle(ino(2), true, at(0));
-        assert_eq!(state.next_moment(at(0)), Some(at(5)));
-        let overdue = at(5).after(COMPANY);
-        assert_eq!(state.next_moment(at(5)), Some(overdue));
-        assert_eq!(state.next_moment(overdue), Some(at(300)));
-    }
-
-    #[test]
-    fn what_is_sent_and_not_kept_again_and_again_is_left_to_a_person() {
-        let mut state = State::new(Pending::default(), Settle::default(), Ino::ROOT);
-        let ino = Ino::own(1).unwrap();
-        let version = Version { id: 1, size: 5 };
-        state.intents.create(ino, place("file"), version);
-        let attempt = |whirlpool| Attempt {
-            goal: Goal::Store(version),
-            place: place("file"),
-            folder: FolderId(0),
-            since: 0,
-            ticket: None,
-            whirlpool,
-        };
-        let hash = crate::api::WhirlpoolHasher::new().finish();
-        // Never sent to its end: tried for ever.
-        for _ in 0..10 {
-            state.intents.begin(ino, attempt(None));
-            state.done(Done::Nothing(ino), at(0));
-        }
-        for times in 1..=UNKEPT {
-            assert!(state.entry(ino).unwrap().failed.is_none());
-            state.intents.begin(ino, attempt(Some(hash)));
-            state.done(Done::Nothing(ino), at(0));
-            let is_left = state.entry(ino).unwrap().failed.is_some();
-            assert_eq!(is_left, times == UNKEPT);
-        }
-        state.intents.retry(ino);
-        state.intents.begin(ino, attempt(Some(hash)));
-        state.done(Done::Nothing(ino), at(0));
-        assert!(state.entry(ino).unwrap().failed.is_none(), "it counts anew");
-    }
-}
+mod tests;

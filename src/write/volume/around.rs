@@ -118,7 +118,7 @@ impl Around {
         }
     }
 
-    /// What is to be remembered of something the account was told all of.
+    /// What is to be remembered of something the account was told.
     fn record(&self, ino: Ino) -> Option<Vec<u8>> {
         let spent = lock(&self.spent).get(&ino).cloned().unwrap_or_default();
         let recent = self.recent(ino, spent)?;
@@ -314,9 +314,8 @@ impl Surroundings for Around {
             return self.record(ino);
         }
         // More is to be told, and that is shown after a restart; what is gone must not come back beside it.
-        let spent = lock(&self.spent).get(&ino).cloned()?;
-        let recent = self.recent(ino, spent)?;
-        Some(recent.lasting(|folder| self.tree.lasting(folder)).record())
+        let has_spent = lock(&self.spent).contains_key(&ino);
+        has_spent.then(|| self.record(ino)).flatten()
     }
 
     fn shown(&self) -> Vec<Ino> {

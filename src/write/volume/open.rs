@@ -205,12 +205,6 @@ impl OpenFile {
         self.change(|content| content.write(bytes, offset, fresh))
     }
 
-    /// The same at the end of the file, wherever that is by then.
-    pub fn append(&self, bytes: &[u8]) -> Result<(), VolumeError> {
-        let fresh = || self.volume.inner.outbox.fresh();
-        self.change(|content| content.append(bytes, fresh))
-    }
-
     /// Cuts it or lengthens it with zeros.
     pub fn resize(&self, size: u64) -> Result<(), VolumeError> {
         if size == self.size() {
