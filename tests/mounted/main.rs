@@ -22,6 +22,7 @@ mod programs;
 mod reading;
 mod refusals;
 mod restart;
+mod schema;
 mod secrets;
 mod silence;
 mod storms;

@@ -1,6 +1,7 @@
 //! What was written and the account does not have yet: waiting for it, seeing it, deciding about it, and
 //! the ends of a mount that leave it or tell it.
 use crate::harness::{self, Drive, SOON, errno, eventually, names};
+use crate::schema;
 use fake_1fichier::{Fault, FaultKind};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -102,6 +103,9 @@ fn sync_waits_and_status_tells_what_for() {
     assert!(drive.has("folder/in"));
     let synced = drive.run(&["sync", "--json", "--account", "outbox-sync"]);
     says(&synced, 0, &["\"event\":\"done\"", "\"failed\":0"]);
+    for line in String::from_utf8_lossy(&synced.stdout).lines() {
+        schema::check("sync", &serde_json::from_str(line).unwrap());
+    }
     assert!(drive.has("beside"));
     assert_eq!(drive.writing()["waiting"], 0);
     drive.ends_with(&[
