@@ -251,9 +251,12 @@ impl InodeTable {
         maps.made_as.insert(ino, folder);
     }
 
-    /// A file has a new id and keeps its number.
+    /// A file has a new id and keeps its number, which no earlier id of it has any more.
     pub(super) fn rename_file(&self, file: FileId, ino: Ino) {
         let mut maps = write(&self.maps);
+        if Ino::of(NodeKey::File(file)) == Some(ino) && !maps.given_away.contains_key(&ino) {
+            return;
+        }
         maps.displaced.insert(file, ino);
         maps.given_away.insert(ino, file);
     }

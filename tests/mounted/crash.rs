@@ -465,6 +465,7 @@ fn until_killed(mount: &mut Mount, programs: &mut [Program], dice: &mut Dice) {
         mount.wait();
     });
     let log = mount.log();
+    println!("LIFE\n{log}");
     assert!(
         !log.contains("panicked") && !log.contains("damaged"),
         "{log}"
@@ -501,7 +502,7 @@ fn story(seed: u64) {
     let clock = format!("{FACTOR}@{}", now.as_secs());
     let fake = Fake::builder().clock(&clock).start().unwrap();
     let _asked = Asked(&fake);
-    let mut mount = Mount::prepared(&fake, Some(&clock), &[]);
+    let mut mount = Mount::prepared(&fake, Some(&clock), &["-v"]);
     let mut programs: Vec<Program> = (0..PROGRAMS)
         .map(|number| {
             let name = format!("program {number}");
@@ -536,6 +537,10 @@ fn story(seed: u64) {
         mount.start();
         for program in &mut programs {
             println!("after kill {kill} in {}", program.dir.display());
+            let _ = std::process::Command::new("ls")
+                .arg("-lRi")
+                .arg(&program.dir)
+                .status();
             program.history.settle(shown(&program.dir));
         }
     }
