@@ -289,3 +289,24 @@ async fn what_others_put_under_a_name_taken_here_gets_a_number() {
     );
     assert_well_behaved(&bench.fake);
 }
+
+/// No listing of a folder that is gone says that its files are gone, too.
+#[tokio::test]
+async fn what_was_removed_from_a_folder_that_is_gone_is_not_remembered_for_ever() {
+    let bench = bench();
+    let account = bench.fake.account();
+    let folder = account.mkdir(0, "folder");
+    let url = account.add_bytes(folder, "file", b"1".to_vec());
+    let node = bench.walk("folder/file").await;
+    let id = FileUrl::parse(&url).unwrap().id();
+    bench.tree.unshow(node.ino, node.parent);
+    account.remove(&url);
+    bench.tree.hide(id, node.parent, true);
+    bench.tree.told(node.ino);
+    bench.tree.unshow(node.parent, Ino::ROOT);
+    assert_eq!(bench.tree.take_confirmed(), []);
+    bench.tree.left(node.parent);
+    assert_eq!(bench.tree.take_confirmed(), [node.ino]);
+    assert_eq!(bench.tree.hidden_in(id), []);
+    assert_well_behaved(&bench.fake);
+}

@@ -327,8 +327,8 @@ impl Surroundings for Around {
             Done::Placed { url: None, .. }
             | Done::Nothing(_)
             | Done::Uncopied(_)
-            | Done::Surplus { .. }
-            | Done::FolderRemoved(_) => {}
+            | Done::Surplus { .. } => {}
+            Done::FolderRemoved(ino) => self.tree.left(*ino),
         }
         if let Done::Placed { place, .. } = done {
             self.moved(ino, place.folder, before, left);
