@@ -455,7 +455,8 @@ fn until_killed(mount: &mut Mount, programs: &mut [Program], dice: &mut Dice) {
                     if let Err(error) = program.act() {
                         // What a kill cuts off; nothing else may fail, whatever the service does.
                         std::thread::sleep(Duration::from_millis(200));
-                        assert!(is_killed.load(Ordering::SeqCst), "{error}");
+                        let last = program.history.trace.last();
+                        assert!(is_killed.load(Ordering::SeqCst), "{error} after {last:?}");
                         return;
                     }
                     let pause = program.dice.roll(20);

@@ -331,6 +331,7 @@ impl Surroundings for Around {
             Done::FolderRemoved(ino) => self.tree.left(*ino),
         }
         if let Done::Placed { place, .. } = done {
+            self.tree.moved(ino, place.folder);
             self.moved(ino, place.folder, before, left);
         }
         if left.is_none_or(|entry| entry.attempt.is_none()) {

@@ -56,6 +56,7 @@ impl Volume {
             _ if is_changed => tree.unshow(ino, folder),
             Told::Gone => tree.unshow(ino, folder),
             Told::Folder(id) => {
+                tree.moved(ino, folder);
                 tree.show_folder(ino, Some(id), folder, &name);
             }
             Told::File {
@@ -89,6 +90,9 @@ impl Volume {
         }) = &entry.remote
         {
             tree.stored(ino, url.id());
+        }
+        if let Some(remote) = entry.remote.as_ref().filter(|_| entry.is_folder) {
+            tree.moved(ino, remote.place.folder);
         }
         let Some(wanted) = &entry.wanted else {
             let remote = entry.remote.as_ref().map(|remote| &remote.place);
