@@ -472,7 +472,7 @@ fn until_killed(mount: &mut Mount, programs: &mut [Program], dice: &mut Dice) {
         mount.wait();
     });
     let log = mount.log();
-    println!("LIFE\n{log}");
+    println!("killed:\n{log}");
     assert!(
         !log.contains("panicked") && !log.contains("damaged"),
         "{log}"
@@ -613,7 +613,6 @@ fn assert_drained(mount: &Mount) {
 }
 
 #[test]
-#[ignore = "takes minutes; scripts/crash-test runs it"]
 fn after_kills_at_any_moment_the_account_is_what_programs_were_told() {
     if !can_mount() {
         return;
