@@ -3,7 +3,7 @@
 //! Promises: a status makes no call and waits for nobody; everything else ends within the socket's limit.
 use super::account::AccountHealth;
 use super::ending::Ending;
-use super::{cache, explain, outgoing};
+use super::{cache, explain, index, outgoing};
 use crate::api::scheduler::{GateCause, GateSnapshot, SchedulerSnapshot};
 use crate::api::{Ask, Client, Priority, Requester};
 use crate::control::status::{
@@ -42,6 +42,8 @@ pub(super) struct Control {
     pub(super) health: Arc<AccountHealth>,
     pub(super) ending: Arc<Ending>,
     pub(super) read_only: bool,
+    /// The folder of the account that is shown as the root.
+    pub(super) root: String,
     pub(super) pong: Pong,
 }
 
@@ -62,6 +64,11 @@ impl Answers for Control {
             Request::Unsent { inode } => outgoing::unsent(self, inode),
             Request::Retry { inode } => outgoing::retry(self, inode),
             Request::Discard { inode } => outgoing::discard(self, inode).await,
+            Request::Index { within } => index::index(self, within, teller).await,
+            Request::Duplicates { within, keep } => {
+                index::duplicates(self, within, keep, teller).await
+            }
+            Request::RemoveSpare { spare } => index::remove_spare(self, &spare).await,
             Request::GiveWay => {
                 if self.ending.give_way() {
                     Answer::GivesWay

@@ -121,6 +121,7 @@ async fn serve(
         health: Arc::clone(&health),
         ending: Arc::clone(&ending),
         read_only: config.read_only,
+        root: config.root.as_str().to_owned(),
         pong: pong(&config, &attached, clock),
     };
     listen(&config, control);

@@ -19,6 +19,7 @@
 //!              └▶ change    what the kernel must be told
 //!  ├▶ changes   what was changed here ─▶ own             (pure)
 //!  ├▶ locals    attributes kept here ─▶ local            (pure)
+//!  ├▶ walk      all that is known, without asking anybody
 //!  ├▶ crawl     lists what nobody asked for yet
 //!  └▶ refresh   keeps what is in use fresh
 //! space   statfs      root   the folder a mount shows      junk   names not worth a call
@@ -53,6 +54,7 @@ mod round;
 mod slices;
 mod space;
 mod store;
+mod walk;
 
 pub use change::{Change, Changes, Handed};
 pub use crawl::{CrawlSnapshot, CrawlStage};
@@ -68,6 +70,7 @@ pub use renew::Renewed;
 pub use root::{RootError, RootFolder, resolve_root};
 pub use space::Space;
 pub use store::{Commit, Pending, Store, StoreError, StoreSnapshot};
+pub use walk::{SNAPSHOT_NAME, Unknown, Visit, Walk, Walked, is_snapshot_name};
 
 use crate::api::{Client, FileId, FolderId, Requester, UnixSeconds, UserInfo};
 use crate::util::cached::Cached;

@@ -145,6 +145,11 @@ impl Store {
         self.inner.writer.cache().root(path)
     }
 
+    /// All folders that were looked for by a path, with it. Blocks for the disk.
+    pub fn roots(&self) -> Vec<(String, RootFolder)> {
+        self.inner.writer.cache().roots()
+    }
+
     /// Notes the folder that `path` leads to. Blocks for the disk.
     pub fn keep_root(&self, path: &str, root: &RootFolder) {
         self.inner.writer.cache().keep_root(path, root);
