@@ -8,6 +8,7 @@ use crate::config::AccountOptions;
 use crate::control::client::AskError;
 use crate::control::index::{Compared, MOST_REMOVED, Twin, TwinId};
 use crate::control::{self, Answer, Keep, Removed, Request, Spare, Twins};
+use crate::util::clock::Clock;
 use anyhow::{Context, anyhow, bail};
 use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -22,7 +23,7 @@ use std::process::ExitCode;
     looked at: no download, no call, with a running mount or without one.\n\n\
     --delete keeps one file of each content and removes the others, after asking. The folder of \
     the one that is kept is listed again first, and nothing is removed that was changed meanwhile, nor \
-    anything of a content whose kept file is not there any more. With a running mount the account is \
+    anything of a content whose kept file is not there any more; that may take 30 s per folder. With a running mount the account is \
     told in the background (see: fichierfs sync), else before the command ends.\n\n\
     With --json each line is an object: \"same\" per content, \"removed\" per content with --delete, \
     \"done\" at the end. The exit code is 3 when a part of the tree is not known yet, so that there \
@@ -297,6 +298,8 @@ fn sum(compared: &Compared, deletes: bool, files: u64, bytes: u64, is_offline: b
 /// Removes all of these; those whose kept files are in one folder after each other, since that is listed again.
 fn remove(desk: &mut Desk, mut plans: Vec<Plan>, json: bool) -> Result<(u64, u64), Failure> {
     plans.sort_by_key(|plan| plan.keep.folder);
+    let clock = Clock::from_env();
+    let began = clock.now();
     let (mut files, mut bytes) = (0, 0);
     for plan in &plans {
         for part in plan.remove.chunks(MOST_REMOVED) {
@@ -304,6 +307,8 @@ fn remove(desk: &mut Desk, mut plans: Vec<Plan>, json: bool) -> Result<(u64, u64
                 whirlpool: plan.whirlpool.clone(),
                 size: plan.size,
                 keep: plan.keep.clone(),
+                believed_ms: u64::try_from(clock.now().since(began).as_millis())
+                    .unwrap_or(u64::MAX),
                 remove: part.to_vec(),
             };
             let removed = match desk.ask(Request::RemoveSpare { spare }, |_| {}) {

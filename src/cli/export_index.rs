@@ -20,8 +20,8 @@ use std::process::ExitCode;
     csv has a heading and is as RFC 4180 says; json has an object per line, see \
     docs/schema/export-index.json; whirlpool is a sum file with paths from the exported folder on, \
     which `rhash --whirlpool --check` compares with the files, in that folder of a mount or of a \
-    copy. Files without a hash, and those whose names hold a line break, cannot be in a sum file; how \
-    many these are is told. The exit code is 3 when a part of the tree is not known yet."
+    copy. Files without a hash cannot be in a sum file, nor can names that `rhash` does not read (with a \
+    backslash, a carriage return, or a blank at the end); how many these are is told. The exit code is 3 when a part of the tree is not known yet."
 )]
 pub struct Args {
     /// A folder in a mount, or its path in the account: only what is below [default: everything]
@@ -127,7 +127,7 @@ impl<W: Write> Writer<W> {
         }
         if self.left_out > 0 {
             log::warn!(
-                "{} left out: no hash is known of them, or their names hold a line break",
+                "{} left out: no hash is known of them, or their names cannot be in a sum file",
                 files::count(self.left_out)
             );
         }
@@ -167,11 +167,20 @@ fn quoted(field: &str) -> Cow<'_, str> {
     }
 }
 
-/// A line of a sum file; `None` for what cannot be in one.
+/// A line of a sum file; `None` for what cannot be in one. As `rhash` reads it (1.4.3, tried): a path from `./` on, so
+/// that a blank or a star at its beginning is not taken for something else; a line break escaped, which a backslash
+/// before the hash says. It takes other backslashes for slashes, and blanks at the end for nothing.
 fn sum(file: &IndexedFile) -> Option<String> {
     let hash = file.whirlpool.as_deref()?;
     let path = &file.below;
-    (!path.contains(['\n', '\r'])).then(|| format!("{hash}  {path}\n"))
+    if path.contains(['\\', '\r']) || path.ends_with(char::is_whitespace) {
+        return None;
+    }
+    Some(if path.contains('\n') {
+        format!("\\{hash}  ./{}\n", path.replace('\n', "\\n"))
+    } else {
+        format!("{hash}  ./{path}\n")
+    })
 }
 
 #[cfg(test)]
@@ -200,8 +209,11 @@ mod tests {
 
     #[test]
     fn a_sum_file_holds_what_it_can() {
-        assert_eq!(sum(&file("a/b c")).unwrap(), "ab  a/b c\n");
-        assert_eq!(sum(&file("a\nb")), None);
+        assert_eq!(sum(&file("a/b c")).unwrap(), "ab  ./a/b c\n");
+        assert_eq!(sum(&file("a\nb")).unwrap(), "\\ab  ./a\\nb\n");
+        for name in ["a\rb", "a\\b", "a "] {
+            assert_eq!(sum(&file(name)), None);
+        }
         let unknown = IndexedFile {
             whirlpool: None,
             ..file("a")

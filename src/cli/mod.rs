@@ -22,6 +22,7 @@ mod progress;
 pub mod reference;
 pub mod refresh;
 mod service;
+pub mod state;
 pub mod status;
 pub mod sync;
 pub mod umount;
@@ -92,6 +93,8 @@ pub enum Command {
     Dupes(dupes::Args),
     /// Write names, sizes, hashes, dates and links of all files as a table
     ExportIndex(export_index::Args),
+    /// Keep what exists on this machine only, or take it in: attributes, empty files
+    State(state::Args),
     /// Ask for an account's API key, check it and keep it
     Login(login::Args),
     /// Show an account's kind, space and subscription
@@ -144,6 +147,7 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, Failure> {
         Command::Explain(args) => explain::run(&args),
         Command::Dupes(args) => dupes::run(args),
         Command::ExportIndex(args) => export_index::run(args),
+        Command::State(args) => state::run(args),
         Command::Login(args) => login::run(args),
         Command::Account(args) => account::run(args),
     }

@@ -160,6 +160,9 @@ pub struct Spare {
     pub size: u64,
     /// The one that stays.
     pub keep: TwinId,
+    /// How long ago the account may have been asked for the folder of the one that stays, in milliseconds: not
+    /// before the question was.
+    pub believed_ms: u64,
     /// Those that go; at most [`MOST_REMOVED`].
     pub remove: Vec<TwinId>,
 }

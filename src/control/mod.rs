@@ -9,6 +9,7 @@ pub mod client;
 pub mod explain;
 pub mod find;
 pub mod index;
+pub mod local_state;
 pub mod place;
 pub mod server;
 pub mod status;
@@ -18,6 +19,7 @@ pub use cache::{CheckedFile, ClearedCache, Comparison, WarmedFile};
 pub use client::Client;
 pub use explain::Explained;
 pub use index::{Compared, IndexedFile, Keep, Removed, Seen, Spare, Twins, Within};
+pub use local_state::{Exported, Head, Imported, Record};
 pub use server::{Answers, Server, Teller};
 pub use status::Status;
 pub use unsent::{Left, Synced, Unsent};
@@ -103,6 +105,24 @@ pub enum Request {
         /// Which.
         spare: Spare,
     },
+    /// What exists on this machine only? Long.
+    StateExport,
+    /// Take in what existed on another machine only. Long.
+    StateImport {
+        /// Whose it is.
+        head: Head,
+        /// Whether another account's is taken in, too.
+        force: bool,
+        /// Some of it.
+        records: Vec<Record>,
+    },
+    /// Keep what exists on this machine only in the account, now. Long.
+    StateSave,
+    /// Take in what is kept in the account. Long.
+    StateRestore {
+        /// Whether another account's is taken in, too.
+        force: bool,
+    },
     /// Leave what is to be told to the next mount, and end. Refused as long as the mount is there.
     GiveWay,
     /// How fast may downloads be?
@@ -173,6 +193,17 @@ pub enum Answer {
     Compared(Compared),
     /// To [`Request::RemoveSpare`].
     Removed(Removed),
+    /// Before the answer to [`Request::StateExport`]: whose it is.
+    StateHead(Head),
+    /// Before the answer to [`Request::StateExport`]: some of it.
+    State {
+        /// Some.
+        records: Vec<Record>,
+    },
+    /// To [`Request::StateExport`] and [`Request::StateSave`].
+    StateEnd(Exported),
+    /// To [`Request::StateImport`] and [`Request::StateRestore`].
+    StateTaken(Imported),
     /// To [`Request::GiveWay`].
     GivesWay,
     /// To [`Request::Bwlimit`]: what holds now.
@@ -253,6 +284,10 @@ impl Request {
                 | Self::Index { .. }
                 | Self::Duplicates { .. }
                 | Self::RemoveSpare { .. }
+                | Self::StateExport
+                | Self::StateImport { .. }
+                | Self::StateSave
+                | Self::StateRestore { .. }
         )
     }
 }
@@ -267,6 +302,8 @@ impl Answer {
                 | Self::Left(_)
                 | Self::Indexed { .. }
                 | Self::Duplicates(_)
+                | Self::StateHead(_)
+                | Self::State { .. }
         )
     }
 

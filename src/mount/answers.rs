@@ -3,7 +3,8 @@
 //! Promises: a status makes no call and waits for nobody; everything else ends within the socket's limit.
 use super::account::AccountHealth;
 use super::ending::Ending;
-use super::{cache, explain, index, outgoing};
+use super::snapshot::{self, Keeper};
+use super::{cache, explain, index, outgoing, state};
 use crate::api::scheduler::{GateCause, GateSnapshot, SchedulerSnapshot};
 use crate::api::{Ask, Client, Priority, Requester};
 use crate::control::status::{
@@ -22,6 +23,7 @@ use crate::tree::{
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
 use crate::write::volume::Volume;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +34,8 @@ const ACCOUNT_LIMIT: Duration = Duration::from_secs(45);
 /// 3) and a call, within the minute the socket gives an answer.
 const REFRESH_LIMIT: Duration = Duration::from_secs(55);
 
-/// The parts of a mount that commands ask about.
+/// The parts of a mount that commands ask about; cheap to clone.
+#[derive(Clone)]
 pub(super) struct Control {
     pub(super) client: Client,
     pub(super) tree: Tree,
@@ -44,6 +47,8 @@ pub(super) struct Control {
     pub(super) read_only: bool,
     /// The folder of the account that is shown as the root.
     pub(super) root: String,
+    /// Folder of the account's state.
+    pub(super) own_state_dir: PathBuf,
     pub(super) pong: Pong,
 }
 
@@ -69,6 +74,22 @@ impl Answers for Control {
                 index::duplicates(self, within, keep, teller).await
             }
             Request::RemoveSpare { spare } => index::remove_spare(self, &spare).await,
+            Request::StateExport => state::export(self, teller).await,
+            Request::StateImport {
+                head,
+                force,
+                records,
+            } => match state::import(self, &head, force, records).await {
+                Ok(taken) => Answer::StateTaken(taken),
+                Err(why) => Answer::error(why),
+            },
+            Request::StateSave if self.read_only => {
+                Answer::error("a read-only mount keeps nothing in the account")
+            }
+            Request::StateSave => snapshot::saved(self.keeper().save().await),
+            Request::StateRestore { force } => {
+                snapshot::restored(self.keeper().restore(force).await)
+            }
             Request::GiveWay => {
                 if self.ending.give_way() {
                     Answer::GivesWay
@@ -83,6 +104,14 @@ impl Answers for Control {
 }
 
 impl Control {
+    /// Who keeps this machine's own in the account.
+    pub(super) fn keeper(&self) -> Keeper {
+        Keeper {
+            control: Arc::new(self.clone()),
+            dir: self.own_state_dir.clone(),
+        }
+    }
+
     async fn account(&self) -> Answer {
         let deadline = Deadline::within(self.clock, ACCOUNT_LIMIT);
         let ask = Ask::new(Priority::Wanted, deadline, Requester::SELF);

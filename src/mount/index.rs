@@ -9,7 +9,7 @@ use crate::control::index::{
     Kept, MOST_IN_LINE, MOST_REMOVED, PATH_BYTES_IN_LINE, Removed, Spare, Twin, TwinId,
 };
 use crate::control::{Answer, Compared, IndexedFile, Keep, Seen, Teller, Twins, Within};
-use crate::tree::{Caller, File, Ino, Kind, Node, Times, Timestamp, Tree, Visit, Walk, Walked};
+use crate::tree::{Caller, File, Ino, Kind, Listing, Node, Times, Timestamp, Tree, Visit, Walk, Walked};
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
 use crate::write::volume::Volume;
@@ -19,12 +19,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long looking at a folder again may take: a turn behind others, or a silence after a flood (30 s).
-const LOOK_LIMIT: Duration = Duration::from_secs(60);
-
-/// What was seen of a folder that long ago is believed when something in it decides what is removed: the service
-/// lists a folder once in 30 s.
-const FRESH: Duration = Duration::from_secs(60);
+/// How long looking at a folder again may take: the 30 s the service may want us to wait (API reference 3), a turn
+/// behind others, or a silence after a flood (30 s).
+const LOOK_LIMIT: Duration = Duration::from_secs(90);
 
 /// What a walk needs of a mount.
 #[derive(Debug, Clone)]
@@ -416,13 +413,25 @@ async fn look_again(tree: &Tree, clock: Clock, spare: &Spare) -> Result<Arc<Node
         deadline: Deadline::within(clock, LOOK_LIMIT),
     };
     let folder = Ino::new(spare.keep.folder).ok_or(GONE)?;
-    let listing = tree.refresh(folder, caller).ready().await;
-    let listing = listing.map_err(|error| {
-        format!("the folder of the file that is to be kept cannot be looked at again: {error}")
-    })?;
-    if clock.now().since(listing.fetched()) > FRESH {
-        return Err("the folder of the file that is to be kept could not be looked at again".into());
-    }
+    let believed = Duration::from_millis(spare.believed_ms);
+    let is_fresh = |listing: &Listing| clock.now().since(listing.fetched()) <= believed;
+    let known = tree.clone();
+    let known = tokio::task::spawn_blocking(move || known.known_listing(folder)).await;
+    let listing = match known.ok().flatten().filter(|listing| is_fresh(listing)) {
+        Some(listing) => listing,
+        None => {
+            // After the pause the service wants, should it have been listed a moment ago.
+            let renewed = tree.renew(folder, caller).await;
+            renewed.map_err(|error| {
+                format!(
+                    "the folder of the file that is to be kept cannot be looked at again: {error}"
+                )
+            })?;
+            let known = tree.clone();
+            let known = tokio::task::spawn_blocking(move || known.known_listing(folder)).await;
+            known.ok().flatten().ok_or(GONE)?
+        }
+    };
     let keep = Ino::new(spare.keep.inode).and_then(|ino| listing.at(ino).cloned());
     let keep = keep.filter(|node| is_same(node, &spare.keep, spare));
     keep.ok_or_else(|| GONE.to_owned())

@@ -21,7 +21,9 @@ mod outgoing;
 mod parts;
 mod serve;
 pub mod signals;
+mod snapshot;
 pub mod stale;
+mod state;
 mod take_over;
 pub mod users;
 

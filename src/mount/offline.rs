@@ -119,6 +119,7 @@ impl Offline {
             ending: Arc::new(Ending::new()),
             read_only: !changes,
             root: path,
+            own_state_dir: account.own_state_dir(),
             pong: Pong {
                 account: account.name.to_string(),
                 ..Pong::default()

@@ -5,6 +5,7 @@
 //! the blocking pool: what was known may have to be read, and numbers that duplicates are given are on
 //! disk before anyone sees them. An id seen in two folders belongs to the one listed last.
 //! Lock order: `installing`, then either `folders` or the inodes, never both of these.
+use super::walk::is_snapshot_name;
 use super::change::Change;
 use super::fetch::Answer;
 use super::inode::Ino;
@@ -317,7 +318,9 @@ impl Tree {
         let moves = all.filter(|change| !matches!(change, EntryChange::Altered(_)));
         let is_made_here = |node: &Node| Ino::of(node.key()) != Some(node.ino);
         let own = read(&self.inner.own);
-        let is_own = |node: &Node| is_made_here(node) || own.hides(node);
+        let is_own = |node: &Node| {
+            is_made_here(node) || own.hides(node) || is_snapshot_name(node.parent, &node.name)
+        };
         let mut own_numbers = HashSet::new();
         let mut theirs = Vec::new();
         for change in moves {

@@ -12,6 +12,7 @@ mod crash;
 mod failures;
 mod harness;
 mod hostile;
+mod index;
 mod life;
 mod memory;
 mod model;

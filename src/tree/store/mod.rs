@@ -28,6 +28,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use account::Owner;
 pub use error::StoreError;
 pub use pending::{Commit, Pending};
 pub(super) use primary::Primary;
@@ -40,7 +41,6 @@ use super::root::RootFolder;
 use crate::api::scheduler::Fingerprint;
 use crate::api::{FileId, FolderId};
 use crate::util::clock::Clock;
-use account::Owner;
 use cache::{CacheStore, Kept};
 use primary::PrimaryStore;
 use std::path::Path;
@@ -130,6 +130,12 @@ impl Store {
             self.inner.primary.owner().ok().flatten(),
         ];
         owners.into_iter().flatten().any(|owner| !owner.is(&own))
+    }
+
+    /// Whose it is, as far as is known. Blocks for the disk.
+    pub fn owner(&self) -> Option<Owner> {
+        let cache = || self.inner.writer.cache().owner();
+        self.inner.primary.owner().ok().flatten().or_else(cache)
     }
 
     /// Notes that it is the account with this mail address. What is kept of another account is thrown

@@ -10,6 +10,7 @@
 //!        ─▶ spare     files that hold the same as another one, removed
 //!        ─▶ attributes   what the account cannot hold      ─▶ state   how far the account is behind
 //!        ─▶ around    what the outbox asks of the tree and of the files
+//!        ─▶ restore   what another machine kept of it
 //!        ─▶ replay    what an earlier life did not get told
 //! ```
 //!
@@ -29,6 +30,7 @@ mod names;
 mod open;
 mod recent;
 mod replay;
+mod restore;
 mod seal;
 mod spare;
 mod state;
