@@ -84,6 +84,9 @@ impl Fs {
             Ok(folder) => folder,
             Err(errno) => return reply.error(errno),
         };
+        if is_snapshot_name(folder, name) {
+            return reply.error(Errno::EPERM);
+        }
         let (access, caller) = (access_of(flags), self.caller(request, Class::Names));
         let maker = maker(request, mode);
         let created = self.volume.create(folder, name, access, caller);

@@ -26,6 +26,7 @@ mod restart;
 mod schema;
 mod secrets;
 mod silence;
+mod state;
 mod storms;
 mod trouble;
 mod writing;
