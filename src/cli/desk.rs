@@ -161,8 +161,20 @@ mod tests {
             ..Seen::default()
         };
         assert_eq!(lack(&seen(0, 0)), None);
-        assert!(lack(&seen(1, 0)).unwrap().starts_with("1 folder is not listed"));
-        assert!(lack(&seen(12, 3)).unwrap().starts_with("12 folders are not"));
-        assert!(lack(&seen(0, 2)).unwrap().contains("2 folders are known in part"));
+        assert!(
+            lack(&seen(1, 0))
+                .unwrap()
+                .starts_with("1 folder is not listed")
+        );
+        assert!(
+            lack(&seen(12, 3))
+                .unwrap()
+                .starts_with("12 folders are not")
+        );
+        assert!(
+            lack(&seen(0, 2))
+                .unwrap()
+                .contains("2 folders are known in part")
+        );
     }
 }

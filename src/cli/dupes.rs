@@ -276,7 +276,11 @@ fn sum(compared: &Compared, deletes: bool, files: u64, bytes: u64, is_offline: b
         } else {
             "; the account is told in the background (`fichierfs sync` waits for it)"
         };
-        format!("{}, {}, removed{later}\n", files::count(files), binary(bytes))
+        format!(
+            "{}, {}, removed{later}\n",
+            files::count(files),
+            binary(bytes)
+        )
     } else {
         format!(
             "{} hold {} contents; {} would be free with one of each\n",
@@ -397,7 +401,10 @@ mod tests {
     #[test]
     fn the_first_is_kept_and_names_do_not_command_the_terminal() {
         let text = page(&twins(true, &["/a\u{1b}", "/b"]), true);
-        assert_eq!(text, "2 files of 1.0 MiB each\n  keep    /a?\n  remove  /b\n");
+        assert_eq!(
+            text,
+            "2 files of 1.0 MiB each\n  keep    /a?\n  remove  /b\n"
+        );
         assert!(!page(&twins(true, &["/a", "/b"]), false).contains("keep"));
     }
 

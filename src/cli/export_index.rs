@@ -48,7 +48,8 @@ pub enum Format {
 }
 
 /// Columns of the table, in their order.
-const HEADING: &str = "path,size,whirlpool,uploaded,modified,id,url,content_type,password,state\r\n";
+const HEADING: &str =
+    "path,size,whirlpool,uploaded,modified,id,url,content_type,password,state\r\n";
 
 /// Writes the index to standard output.
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
@@ -61,7 +62,9 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     };
     let answer = desk.ask(request, |told| {
         if let Answer::Indexed { files } = told {
-            files.iter().for_each(|file| out.file(file));
+            for file in &files {
+                out.file(file);
+            }
         }
     })?;
     desk.finish()?;
@@ -204,7 +207,10 @@ mod tests {
             csv(&file("a,\"b\"\nc")),
             "\"/a,\"\"b\"\"\nc\",3,ab,,,,,,false,clean\r\n"
         );
-        assert_eq!(HEADING.split(',').count(), csv(&file("a")).split(',').count());
+        assert_eq!(
+            HEADING.split(',').count(),
+            csv(&file("a")).split(',').count()
+        );
     }
 
     #[test]

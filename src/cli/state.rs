@@ -73,7 +73,10 @@ pub struct ExportArgs {
 )]
 pub struct ImportArgs {
     /// The file that was written
-    #[arg(required_unless_present = "from_account", conflicts_with = "from_account")]
+    #[arg(
+        required_unless_present = "from_account",
+        conflicts_with = "from_account"
+    )]
     pub file: Option<PathBuf>,
 
     /// Take in what is kept in the account instead
@@ -104,7 +107,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
 fn export(args: ExportArgs) -> Result<ExitCode, Failure> {
     let mut desk = desk::of_account(args.given, args.to_account)?;
     let (told, to_output) = match &args.file {
-        None => (saved(desk.ask(Request::StateSave, |_| {})?)?, false),
+        None => (saved(&desk.ask(Request::StateSave, |_| {})?)?, false),
         Some(path) if path == Path::new("-") => {
             (write(&mut desk, BufWriter::new(io::stdout().lock()))?, true)
         }
@@ -128,9 +131,9 @@ fn export(args: ExportArgs) -> Result<ExitCode, Failure> {
     desk::ended(&told.seen)
 }
 
-fn saved(answer: Answer) -> Result<Exported, AskError> {
+fn saved(answer: &Answer) -> Result<Exported, AskError> {
     match answer {
-        Answer::StateEnd(told) => Ok(told),
+        Answer::StateEnd(told) => Ok(*told),
         _ => Err(AskError::Malformed),
     }
 }
@@ -187,7 +190,7 @@ fn write(desk: &mut Desk, out: impl Write) -> anyhow::Result<Exported> {
             outcome = written;
         }
     })?;
-    let told = saved(answer)?;
+    let told = saved(&answer)?;
     outcome.context("cannot write")?;
     let writer = writer.ok_or(AskError::Malformed)?;
     let (records, _) = writer.end().context("cannot write")?;

@@ -267,7 +267,9 @@ pub enum StateError {
     #[error("it is no state file of fichierfs")]
     Other,
     /// It is of a later version.
-    #[error("it has version {0}, and this program knows versions up to {VERSION}; update fichierfs")]
+    #[error(
+        "it has version {0}, and this program knows versions up to {VERSION}; update fichierfs"
+    )]
     Newer(u32),
     /// It was cut or changed.
     #[error("it is damaged: {0}")]
@@ -336,9 +338,7 @@ pub fn batches(mut from: impl BufRead) -> impl Iterator<Item = Vec<Record>> {
 /// The next line, its break included; `false` at the end.
 fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> Result<bool, StateError> {
     line.clear();
-    from.by_ref()
-        .take(LONGEST_LINE)
-        .read_until(b'\n', line)?;
+    from.by_ref().take(LONGEST_LINE).read_until(b'\n', line)?;
     match line.last() {
         None => Ok(false),
         Some(b'\n') => Ok(true),

@@ -9,7 +9,9 @@ use crate::control::index::{
     Kept, MOST_IN_LINE, MOST_REMOVED, PATH_BYTES_IN_LINE, Removed, Spare, Twin, TwinId,
 };
 use crate::control::{Answer, Compared, IndexedFile, Keep, Seen, Teller, Twins, Within};
-use crate::tree::{Caller, File, Ino, Kind, Listing, Node, Times, Timestamp, Tree, Visit, Walk, Walked};
+use crate::tree::{
+    Caller, File, Ino, Kind, Listing, Node, Times, Timestamp, Tree, Visit, Walk, Walked,
+};
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
 use crate::write::volume::Volume;
@@ -56,7 +58,10 @@ impl Over {
                 .ok_or_else(|| "the mount does not know that file or folder any more".to_owned()),
             Within::Path(path) => {
                 let inside = Path::new(path).strip_prefix(&self.root).map_err(|_| {
-                    format!("{path} is not below {}, which is all that is shown", self.root)
+                    format!(
+                        "{path} is not below {}, which is all that is shown",
+                        self.root
+                    )
                 })?;
                 self.tree
                     .known_at(inside)
@@ -138,13 +143,14 @@ pub(super) async fn index(control: &Control, within: Within, teller: Teller) -> 
             Err(refusal) => return Answer::error(refusal),
         };
         // Of a file the folder it is in, so that it has a name.
-        let above = match from.node.is_folder() {
-            true => from.path(),
-            false => from.folder.to_path_buf(),
+        let above = if from.node.is_folder() {
+            from.path()
+        } else {
+            from.folder.to_path_buf()
         };
         let mut walk = over.tree.walk(from);
         let mut line = Line::default();
-        while let Some(visit) = walk.next() {
+        for visit in walk.by_ref() {
             if visit.node.is_folder() {
                 continue;
             }
@@ -183,8 +189,8 @@ impl<T> Default for Line<T> {
 impl<T> Line<T> {
     /// One more, with a path of so many bytes; those that are to be told now.
     pub(super) fn add(&mut self, path_bytes: usize, entry: T) -> Option<Vec<T>> {
-        let is_full = self.entries.len() >= MOST_IN_LINE
-            || self.bytes + path_bytes > PATH_BYTES_IN_LINE;
+        let is_full =
+            self.entries.len() >= MOST_IN_LINE || self.bytes + path_bytes > PATH_BYTES_IN_LINE;
         let full = (is_full && !self.entries.is_empty()).then(|| {
             self.bytes = 0;
             std::mem::take(&mut self.entries)
@@ -407,7 +413,8 @@ pub(super) async fn remove_spare(control: &Control, spare: &Spare) -> Answer {
 
 /// The file that is to stay, as the account shows it now.
 async fn look_again(tree: &Tree, clock: Clock, spare: &Spare) -> Result<Arc<Node>, String> {
-    const GONE: &str = "the file that was to be kept has changed, moved or gone; nothing was removed";
+    const GONE: &str =
+        "the file that was to be kept has changed, moved or gone; nothing was removed";
     let caller = Caller {
         requester: Requester::SELF,
         deadline: Deadline::within(clock, LOOK_LIMIT),
@@ -417,20 +424,17 @@ async fn look_again(tree: &Tree, clock: Clock, spare: &Spare) -> Result<Arc<Node
     let is_fresh = |listing: &Listing| clock.now().since(listing.fetched()) <= believed;
     let known = tree.clone();
     let known = tokio::task::spawn_blocking(move || known.known_listing(folder)).await;
-    let listing = match known.ok().flatten().filter(|listing| is_fresh(listing)) {
-        Some(listing) => listing,
-        None => {
-            // After the pause the service wants, should it have been listed a moment ago.
-            let renewed = tree.renew(folder, caller).await;
-            renewed.map_err(|error| {
-                format!(
-                    "the folder of the file that is to be kept cannot be looked at again: {error}"
-                )
-            })?;
-            let known = tree.clone();
-            let known = tokio::task::spawn_blocking(move || known.known_listing(folder)).await;
-            known.ok().flatten().ok_or(GONE)?
-        }
+    let listing = if let Some(listing) = known.ok().flatten().filter(|it| is_fresh(it)) {
+        listing
+    } else {
+        // After the pause the service wants, should it have been listed a moment ago.
+        let renewed = tree.renew(folder, caller).await;
+        renewed.map_err(|error| {
+            format!("the folder of the file that is to be kept cannot be looked at again: {error}")
+        })?;
+        let known = tree.clone();
+        let known = tokio::task::spawn_blocking(move || known.known_listing(folder)).await;
+        known.ok().flatten().ok_or(GONE)?
     };
     let keep = Ino::new(spare.keep.inode).and_then(|ino| listing.at(ino).cloned());
     let keep = keep.filter(|node| is_same(node, &spare.keep, spare));
@@ -460,7 +464,11 @@ mod tests {
         let mut line = Line::default();
         let mut told = Vec::new();
         for at in 0..1000_usize {
-            let bytes = if at % 100 == 0 { PATH_BYTES_IN_LINE } else { 10 };
+            let bytes = if at % 100 == 0 {
+                PATH_BYTES_IN_LINE
+            } else {
+                10
+            };
             if let Some(full) = line.add(bytes, at) {
                 assert!(full.len() <= MOST_IN_LINE);
                 told.extend(full);

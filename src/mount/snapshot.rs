@@ -110,7 +110,9 @@ impl Keeper {
         let there = self.there().await?;
         let note = Note::read(&self.dir);
         if let Some(hash) = there.as_ref().and_then(|node| node.file()?.whirlpool)
-            && note.as_ref().is_none_or(|note| note.file != hash.to_string())
+            && note
+                .as_ref()
+                .is_none_or(|note| note.file != hash.to_string())
         {
             self.restore(false).await?;
         }

@@ -14,7 +14,7 @@ use crate::tree::{
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
 use crate::write::volume::VolumeError;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -63,10 +63,7 @@ pub(super) async fn export(control: &Control, teller: Teller) -> Answer {
 
 /// Goes through all there is to tell: empty files first, since a folder's attributes are to be set after what is
 /// in it. Ends when `tell` says that nobody listens.
-pub(super) fn each(
-    over: &Over,
-    tell: &mut dyn FnMut(Record) -> bool,
-) -> Result<Exported, String> {
+pub(super) fn each(over: &Over, tell: &mut dyn FnMut(Record) -> bool) -> Result<Exported, String> {
     let mut told = Exported::default();
     for visit in over.walk(&Within::All)? {
         if let Some(record) = empty(over, &visit) {
@@ -77,7 +74,7 @@ pub(super) fn each(
         }
     }
     let mut walk = over.walk(&Within::All)?;
-    while let Some(visit) = walk.next() {
+    for visit in walk.by_ref() {
         let (records, is_waiting) = kept_of(over, &visit);
         told.waiting += u64::from(is_waiting);
         for record in records {
@@ -149,7 +146,7 @@ fn newest(over: &Over, folder: Ino) -> Option<i64> {
     over.tree.known_listing(folder)?.newest()
 }
 
-fn given_to((key, name, number): (NodeKey, std::ffi::OsString, u32)) -> Given {
+fn given_to((key, name, number): (NodeKey, OsString, u32)) -> Given {
     let (file, folder) = match key {
         NodeKey::File(id) => (Some(id.to_string()), None),
         NodeKey::Folder(id) => (None, Some(id.0)),
@@ -297,9 +294,9 @@ async fn restore_empty(
             made.map_err(|error| error.to_string())?;
             Ok(Fate::Applied)
         }
-        Some(node) if !node.is_folder() && node.size() == 0 => {
-            Ok(applied(over.volume.restore_attributes(&[(node.ino, saved)])))
-        }
+        Some(node) if !node.is_folder() && node.size() == 0 => Ok(applied(
+            over.volume.restore_attributes(&[(node.ino, saved)]),
+        )),
         Some(_) => Err("there is something else of that name".to_owned()),
     }
 }
@@ -315,7 +312,11 @@ async fn look_up(
 }
 
 fn applied(count: u64) -> Fate {
-    if count > 0 { Fate::Applied } else { Fate::Known }
+    if count > 0 {
+        Fate::Applied
+    } else {
+        Fate::Known
+    }
 }
 
 /// A path of the account, from the root of the mount on.
@@ -336,7 +337,13 @@ fn restore(over: &Over, made: i64, records: Vec<Record>) -> Imported {
                 id,
                 newest,
                 attributes,
-            } => restore_folder(over, &path, id, newest.unwrap_or(made).max(made), &attributes),
+            } => restore_folder(
+                over,
+                &path,
+                id,
+                newest.unwrap_or(made).max(made),
+                &attributes,
+            ),
             Record::File {
                 path,
                 id,

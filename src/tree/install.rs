@@ -5,7 +5,6 @@
 //! the blocking pool: what was known may have to be read, and numbers that duplicates are given are on
 //! disk before anyone sees them. An id seen in two folders belongs to the one listed last.
 //! Lock order: `installing`, then either `folders` or the inodes, never both of these.
-use super::walk::is_snapshot_name;
 use super::change::Change;
 use super::fetch::Answer;
 use super::inode::Ino;
@@ -14,6 +13,7 @@ use super::listing::{EntryChange, Listing, Surroundings, diff};
 use super::node::{Node, NodeKey};
 use super::numbering::Numbering;
 use super::places::Places;
+use super::walk::is_snapshot_name;
 use super::{Tree, with_change};
 use crate::api::{FolderId, FolderListing, UnixSeconds};
 use crate::util::sync::{lock, read};

@@ -144,8 +144,14 @@ fn files_that_hold_the_same_are_found_without_a_call() {
     let calls = known.fake.log().len();
     check_twins(&known.run(&["dupes", "--json"]));
     let page = text(&known.run(&["dupes", "--keep", "newest"]));
-    assert!(page.contains("3 files of 4.9 KiB each\n  /z.jpg\n"), "{page}");
-    assert!(page.contains("5 files hold 2 contents; 9.9 KiB would"), "{page}");
+    assert!(
+        page.contains("3 files of 4.9 KiB each\n  /z.jpg\n"),
+        "{page}"
+    );
+    assert!(
+        page.contains("5 files hold 2 contents; 9.9 KiB would"),
+        "{page}"
+    );
     // Only what is below a folder, by either kind of path.
     let below = known.mount.path("photos");
     for folder in [below.to_str().unwrap(), "/photos"] {
@@ -155,7 +161,10 @@ fn files_that_hold_the_same_are_found_without_a_call() {
     assert!(known.mount.umount().success());
     check_twins(&known.run(&["dupes", "--json"]));
     let page = text(&known.run(&["dupes", "--keep", "shortest-path", "/"]));
-    assert!(page.contains("  /z.jpg\n  /copies of photos/a.jpg\n"), "{page}");
+    assert!(
+        page.contains("  /z.jpg\n  /copies of photos/a.jpg\n"),
+        "{page}"
+    );
     assert_eq!(known.fake.log().len(), calls, "nobody was asked");
     assert_well_behaved(&known.fake);
 }
@@ -166,7 +175,11 @@ fn all_but_one_are_removed_and_only_after_a_yes() {
         return;
     };
     let dir = known.mount.dir();
-    refused(&known.run(&["dupes", "--delete"]), 1, &["3 files with 9.9 KiB", "--yes"]);
+    refused(
+        &known.run(&["dupes", "--delete"]),
+        1,
+        &["3 files with 9.9 KiB", "--yes"],
+    );
     assert_eq!(known.files().len(), 7);
     // What is changed here meanwhile stays, whatever the account still shows.
     fs::write(dir.join("photos/2020/b.jpg"), "mine").unwrap();
@@ -176,7 +189,10 @@ fn all_but_one_are_removed_and_only_after_a_yes() {
     assert_eq!(done["removed_files"], 2);
     assert_eq!(done["removed_bytes"], 10_000);
     // Seen at once by everybody.
-    assert_eq!(names(&dir.join("photos/2020")).unwrap(), ["alone.jpg", "b.jpg", "other.jpg"]);
+    assert_eq!(
+        names(&dir.join("photos/2020")).unwrap(),
+        ["alone.jpg", "b.jpg", "other.jpg"]
+    );
     assert!(!dir.join("z.jpg").exists());
     let mut command = command();
     let synced = command.arg("sync").arg(&dir).output().unwrap();
@@ -202,7 +218,10 @@ fn without_a_mount_the_account_is_told_before_the_command_ends() {
     assert!(known.mount.umount().success());
     let before = known.fake.log().len();
     let output = known.run(&["dupes", "--delete", "--yes", "--keep", "newest"]);
-    assert!(text(&output).ends_with("3 files, 9.9 KiB, removed\n"), "{output:?}");
+    assert!(
+        text(&output).ends_with("3 files, 9.9 KiB, removed\n"),
+        "{output:?}"
+    );
     assert_eq!(known.files().len(), 4);
     assert!(known.files().contains(&"/z.jpg".to_owned()));
     // Two folders looked at again, and all removals in one call.
@@ -275,7 +294,11 @@ fn questions_that_make_no_sense_are_refused() {
         for command in ["dupes", "export-index"] {
             let missing = ["there is no", "nowhere"];
             refused(&known.run(&[command, "/nowhere"]), 1, &missing);
-            refused(&known.run(&[command, "nowhere"]), 1, &["no path in the account"]);
+            refused(
+                &known.run(&[command, "nowhere"]),
+                1,
+                &["no path in the account"],
+            );
             refused(&known.run(&[command, "/photos/.."]), 1, &["there is no"]);
         }
         if is_mounted(&known.mount.dir()) {
@@ -291,7 +314,11 @@ fn questions_that_make_no_sense_are_refused() {
     }
     // An account nothing is known of.
     let mut command = known.command(&["dupes", "--account", "stranger"]);
-    refused(&command.output().unwrap(), 1, &["stranger", "mount it once"]);
+    refused(
+        &command.output().unwrap(),
+        1,
+        &["stranger", "mount it once"],
+    );
     assert_well_behaved(&known.fake);
 }
 
@@ -346,7 +373,10 @@ fn the_index_is_a_table_or_lines_of_json() {
         assert_eq!(rows[7][1], "5000");
         assert_eq!(rows[7][3], "2021-05-01T10:00:00Z", "Paris time in UTC");
         assert_eq!(rows[7][6], url);
-        let json = lines("export-index", &known.run(&["export-index", "--format", "json"]));
+        let json = lines(
+            "export-index",
+            &known.run(&["export-index", "--format", "json"]),
+        );
         for (row, line) in rows[1..].iter().zip(&json) {
             assert_eq!(line["path"], row[0].as_str());
             assert_eq!(line["whirlpool"], row[2].as_str());
@@ -354,7 +384,12 @@ fn the_index_is_a_table_or_lines_of_json() {
         }
         assert_eq!(json.len(), 7);
         // A single file has a name, too.
-        let one = text(&known.run(&["export-index", "/photos/2020/a.jpg", "--format", "whirlpool"]));
+        let one = text(&known.run(&[
+            "export-index",
+            "/photos/2020/a.jpg",
+            "--format",
+            "whirlpool",
+        ]));
         assert!(one.ends_with("  ./a.jpg\n"), "{one}");
         tables.push(table);
         if is_mounted(&known.mount.dir()) {
@@ -396,7 +431,17 @@ fn rhash_checks_the_sum_file() {
         let folder = account.mkdir_p("/set/sub dir");
         let encoded = |name| fichierfs::tree::encode(OsStr::new(name));
         let broken = [encoded("line\nbreak"), encoded("back\\slash")];
-        let plain = ["plain", " blank first", "#x", ";x", "*x", "-x", "a  b", "é", "(x) = y"];
+        let plain = [
+            "plain",
+            " blank first",
+            "#x",
+            ";x",
+            "*x",
+            "-x",
+            "a  b",
+            "é",
+            "(x) = y",
+        ];
         let names = plain.into_iter().chain(broken.iter().map(|name| &**name));
         for (at, name) in names.enumerate() {
             account.add_bytes(folder, name, vec![u8::try_from(at).unwrap(); 50]);

@@ -1,6 +1,8 @@
 //! What the account cannot hold, taken to another machine: by a file, and by what is kept in the account.
 use crate::attributes::{set_time, source};
-use crate::harness::{Mount, assert_well_behaved, can_mount, command, eventually, is_mounted, names};
+use crate::harness::{
+    Mount, assert_well_behaved, can_mount, command, eventually, is_mounted, names,
+};
 use crate::schema;
 use fake_1fichier::Fake;
 use fichierfs::control::local_state::{
@@ -196,14 +198,24 @@ fn what_is_kept_in_the_account_is_shown_by_no_mount_and_taken_in_by_a_new_machin
     eventually("the state is kept", || !kept().is_empty());
     let first = kept().remove(0).url;
     let shown = names(&here.dir()).unwrap();
-    assert!(!shown.iter().any(|name| name.contains("fichierfs")), "{shown:?}");
+    assert!(
+        !shown.iter().any(|name| name.contains("fichierfs")),
+        "{shown:?}"
+    );
     let path = here.path(&KEPT[1..]);
-    assert_eq!(fs::metadata(&path).unwrap_err().raw_os_error(), Some(libc_enoent()));
+    assert_eq!(
+        fs::metadata(&path).unwrap_err().raw_os_error(),
+        Some(libc_enoent())
+    );
     assert!(fs::write(&path, "mine").is_err(), "the name is taken");
     assert!(fs::rename(here.path("plain"), &path).is_err());
     let index = text(&run(&fake, &here, &["export-index"]));
     assert!(!index.contains("fichierfs-state"), "{index}");
-    assert_eq!(differences(source.path(), &here.dir()), "", "nobody's time moved on");
+    assert_eq!(
+        differences(source.path(), &here.dir()),
+        "",
+        "nobody's time moved on"
+    );
 
     // Nothing has changed, so nothing is told.
     let save = ["state", "export", "--to-account"];
@@ -268,7 +280,11 @@ fn what_is_not_applicable_is_told_and_what_is_no_state_is_refused() {
     let path = files.path().join("file");
     let name = path.to_str().unwrap();
     let exported = files.path().join("exported");
-    text(&run(&fake, &mount, &["state", "export", exported.to_str().unwrap()]));
+    text(&run(
+        &fake,
+        &mount,
+        &["state", "export", exported.to_str().unwrap()],
+    ));
     let head = check(&*fs::read(&exported).unwrap()).unwrap();
     let import = |mount: &Mount, more: &[&str]| {
         let arguments = [&["state", "import", name][..], more].concat();
@@ -315,8 +331,16 @@ fn what_is_not_applicable_is_told_and_what_is_no_state_is_refused() {
         file(&path, "somebody@else.example", &records[..0]);
         text(&import(&mount, &[]));
         file(&path, "somebody@else.example", &records);
-        refused(&import(&mount, &[]), 1, &["somebody@else.example", "--force"]);
-        refused(&import(&mount, &["--force"]), 1, &["4 files not applicable"]);
+        refused(
+            &import(&mount, &[]),
+            1,
+            &["somebody@else.example", "--force"],
+        );
+        refused(
+            &import(&mount, &["--force"]),
+            1,
+            &["4 files not applicable"],
+        );
         fs::write(&path, "hello\n").unwrap();
         refused(&import(&mount, &[]), 1, &["no state file"]);
         let whole = fs::read(&exported).unwrap();

@@ -34,7 +34,12 @@ impl Volume {
     }
 
     /// Makes an empty file that was kept elsewhere. Its folder looks as before.
-    pub fn restore_empty(&self, folder: Ino, name: &OsStr, saved: Local) -> Result<(), VolumeError> {
+    pub fn restore_empty(
+        &self,
+        folder: Ino,
+        name: &OsStr,
+        saved: Local,
+    ) -> Result<(), VolumeError> {
         self.admit()?;
         let node = self.make_unnoticed(folder, name)?;
         let tree = &self.inner.tree;
@@ -101,8 +106,7 @@ impl Volume {
         loop {
             piece.clear();
             let mut part = from.take(PIECE);
-            part.read_to_end(&mut piece)
-                .map_err(StageError::from)?;
+            part.read_to_end(&mut piece).map_err(StageError::from)?;
             if piece.is_empty() {
                 break;
             }
