@@ -25,6 +25,7 @@ use crate::util::deadline::Deadline;
 use crate::write::volume::Volume;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// How long the account may take to answer: one silence after a flood (30 s) and the calls behind it.
@@ -47,6 +48,8 @@ pub(super) struct Control {
     pub(super) read_only: bool,
     /// The folder of the account that is shown as the root.
     pub(super) root: String,
+    /// Whether somebody keeps this machine's own in the account, or takes it in.
+    pub(super) keeping: Arc<AtomicBool>,
     /// Folder of the account's state.
     pub(super) own_state_dir: PathBuf,
     pub(super) pong: Pong,

@@ -10,14 +10,14 @@ use crate::control::index::{
 };
 use crate::control::{Answer, Compared, IndexedFile, Keep, Seen, Teller, Twins, Within};
 use crate::tree::{
-    Caller, File, Ino, Kind, Listing, Node, Times, Timestamp, Tree, Visit, Walk, Walked,
+    Caller, File, Ino, Kind, Listing, Node, Times, Timestamp, Tree, Unknown, Visit, Walk, Walked,
 };
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
-use crate::write::volume::Volume;
+use crate::write::volume::{Stays, Volume};
 use std::cmp::Reverse;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,11 +63,19 @@ impl Over {
                         self.root
                     )
                 })?;
-                self.tree
-                    .known_at(inside)
-                    .map_err(|error| format!("{error} (below {} in the account)", self.root))
+                self.tree.known_at(inside).map_err(|error| self.told(error))
             }
         }
+    }
+
+    /// Why a path leads to nothing, with the path as the account has it.
+    fn told(&self, error: Unknown) -> String {
+        let of = |path: PathBuf| Path::new(&self.root).join(path);
+        let error = match error {
+            Unknown::Missing { path } => Unknown::Missing { path: of(path) },
+            Unknown::Unlisted { path } => Unknown::Unlisted { path: of(path) },
+        };
+        format!("{error}; a path is one in a mount, or one of the account from its root on")
     }
 
     /// Where something is in the account.
@@ -385,6 +393,9 @@ fn twin(visit: &Visit, path: String) -> Twin {
 
 /// Removes files that hold the same as one that stays, which is looked at again first.
 pub(super) async fn remove_spare(control: &Control, spare: &Spare) -> Answer {
+    if control.read_only {
+        return Answer::error(Stays::ReadOnly.to_string());
+    }
     let keep = match look_again(&control.tree, control.clock, spare).await {
         Ok(keep) => keep,
         Err(refusal) => return Answer::error(refusal),

@@ -24,8 +24,8 @@ use tokio::runtime::Runtime;
 /// Memory for contents: hardly any is read.
 const MEMORY: u64 = 16 << 20;
 
-/// Bytes that may be staged: what is restored are empty files.
-const STAGING: u64 = 64 << 20;
+/// Bytes that may be staged: empty files, and what is kept of attributes, some 400 bytes each.
+const STAGING: u64 = 4 << 30;
 
 /// How long what was changed may take to be told: batches of 100 removals, one in a second.
 const TELL_LIMIT: Duration = Duration::from_secs(600);
@@ -119,6 +119,7 @@ impl Offline {
             ending: Arc::new(Ending::new()),
             read_only: !changes,
             root: path,
+            keeping: Arc::default(),
             own_state_dir: account.own_state_dir(),
             pong: Pong {
                 account: account.name.to_string(),

@@ -122,6 +122,7 @@ async fn serve(
         ending: Arc::clone(&ending),
         read_only: config.read_only,
         root: config.root.as_str().to_owned(),
+        keeping: Arc::default(),
         own_state_dir: config.account.own_state_dir(),
         pong: pong(&config, &attached, clock),
     };

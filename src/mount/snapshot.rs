@@ -14,8 +14,10 @@ use crate::tree::{Caller, Node};
 use crate::util::deadline::Deadline;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How often it is made at most.
@@ -30,6 +32,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// The file in the account's state folder that says what was kept last: its hash, that of its records, and when.
 const NOTE: &str = "kept-state";
+
+/// What is made or taken in is written there for a moment.
+const PASSING: &str = "kept-state.new";
 
 /// Keeps it, for as long as the mount lives.
 pub(super) struct Keeper {
@@ -107,6 +112,11 @@ impl Keeper {
 
     /// Keeps what is here in the account, if it has changed.
     pub(super) async fn save(&self) -> Result<Option<Exported>, String> {
+        let _busy = self.begin()?;
+        self.save_now().await
+    }
+
+    async fn save_now(&self) -> Result<Option<Exported>, String> {
         let there = self.there().await?;
         let note = Note::read(&self.dir);
         if let Some(hash) = there.as_ref().and_then(|node| node.file()?.whirlpool)
@@ -114,10 +124,10 @@ impl Keeper {
                 .as_ref()
                 .is_none_or(|note| note.file != hash.to_string())
         {
-            self.restore(false).await?;
+            self.restore_now(false).await?;
         }
-        let over = Over::of(&self.control);
-        let made = tokio::task::spawn_blocking(move || make(&over)).await;
+        let (over, dir) = (Over::of(&self.control), self.dir.clone());
+        let made = tokio::task::spawn_blocking(move || make(&over, &dir)).await;
         let (told, file, content) = made.map_err(|_| "the mount is ending")??;
         if told.seen.unlisted > 0 {
             return Err(format!(
@@ -145,10 +155,15 @@ impl Keeper {
 
     /// Takes in what is kept in the account; `None` when nothing is.
     pub(super) async fn restore(&self, force: bool) -> Result<Option<Imported>, String> {
+        let _busy = self.begin()?;
+        self.restore_now(force).await
+    }
+
+    async fn restore_now(&self, force: bool) -> Result<Option<Imported>, String> {
         let Some(node) = self.there().await? else {
             return Ok(None);
         };
-        let mut copy = tempfile().map_err(|error| error.to_string())?;
+        let mut copy = nameless(&self.dir).map_err(|error| error.to_string())?;
         let terms = ReadTerms {
             requester: Requester::SELF,
             deadline: self.caller().deadline,
@@ -169,6 +184,15 @@ impl Keeper {
         Ok(Some(taken))
     }
 
+    /// Only one may write to the file, or take it in.
+    fn begin(&self) -> Result<Busy, String> {
+        let keeping = Arc::clone(&self.control.keeping);
+        if keeping.swap(true, Ordering::AcqRel) {
+            return Err("it is being kept or taken in already; try again in a moment".to_owned());
+        }
+        Ok(Busy(keeping))
+    }
+
     async fn there(&self) -> Result<Option<Arc<Node>>, String> {
         let found = self.control.volume.snapshot(self.caller()).await;
         found.map_err(|error| error.to_string())
@@ -179,6 +203,15 @@ impl Keeper {
             requester: Requester::SELF,
             deadline: Deadline::within(self.control.clock, LIMIT),
         }
+    }
+}
+
+/// Somebody is at it until this goes.
+struct Busy(Arc<AtomicBool>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 
@@ -210,9 +243,9 @@ fn words(taken: &Imported) -> String {
 }
 
 /// Writes all there is to a file that nobody else sees. With it, the hash of its records. Blocks for the disk.
-fn make(over: &Over) -> Result<(Exported, File, String), String> {
+fn make(over: &Over, dir: &Path) -> Result<(Exported, File, String), String> {
     let failed = |error: io::Error| error.to_string();
-    let file = tempfile().map_err(failed)?;
+    let file = nameless(dir).map_err(failed)?;
     let out = BufWriter::new(file.try_clone().map_err(failed)?);
     let mut writer = StateWriter::new(out, &state::head(over)).map_err(failed)?;
     let mut outcome = Ok(());
@@ -240,12 +273,12 @@ fn hash(file: &mut File) -> io::Result<Whirlpool> {
     Ok(hasher.finish())
 }
 
-/// A file without a name.
-fn tempfile() -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
+/// A file that has lost its name, and goes with its last user. Only one at a time is made.
+fn nameless(dir: &Path) -> io::Result<File> {
+    let path = dir.join(PASSING);
     let mut options = fs::OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    options
-        .custom_flags(libc::O_TMPFILE)
-        .open(std::env::temp_dir())
+    options.read(true).write(true).create(true).truncate(true);
+    let file = options.mode(0o600).open(&path)?;
+    fs::remove_file(&path)?;
+    Ok(file)
 }

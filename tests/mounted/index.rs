@@ -4,9 +4,15 @@ use crate::harness::{
 };
 use crate::schema;
 use fake_1fichier::{Account, Fake};
+use fichierfs::control::client::AskError;
+use fichierfs::control::find::{self, Mounted};
+use fichierfs::control::index::TwinId;
+use fichierfs::control::{Answer, Client, Keep, Request, Spare, Within};
+use nix::sys::stat;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -476,4 +482,89 @@ fn rhash_checks_the_sum_file() {
     assert!(err.contains("2 files left out"), "{err}");
     known.mount.umount();
     assert_well_behaved(&known.fake);
+}
+
+/// What the mount refuses, whatever a command asks of it: the last line of defence.
+#[test]
+fn a_mount_removes_nothing_that_is_not_as_it_was() {
+    let Some(mut known) = Known::new(twins) else {
+        return;
+    };
+    let mut found = Vec::new();
+    let mut client = client(&known.mount);
+    let request = Request::Duplicates {
+        within: Within::All,
+        keep: Keep::Oldest,
+    };
+    client
+        .ask_long(&request, |told| {
+            if let Answer::Duplicates(twins) = told {
+                found.push(twins);
+            }
+        })
+        .unwrap();
+    let three = &found[0];
+    let [keep, other, third] = &three.files[..] else {
+        panic!("{three:?}");
+    };
+    let spare = |keep: &TwinId, remove: &[&TwinId]| Spare {
+        whirlpool: three.whirlpool.clone(),
+        size: three.size,
+        keep: keep.clone(),
+        believed_ms: 0,
+        remove: remove.iter().map(|it| (*it).clone()).collect(),
+    };
+    let mut ask = |spare: Spare| match client.ask_long(&Request::RemoveSpare { spare }, |_| {}) {
+        Ok(Answer::Removed(removed)) => Ok(removed),
+        Err(AskError::Refused(why)) => Err(why),
+        other => panic!("{other:?}"),
+    };
+    // The kept one itself, one of another content, one that is elsewhere.
+    let stranger = &found[1].files[0].file;
+    let moved = TwinId {
+        folder: keep.file.folder,
+        ..other.file.clone()
+    };
+    let refused = ask(spare(&keep.file, &[&keep.file, stranger, &moved])).unwrap();
+    assert_eq!((refused.files, refused.left.len()), (0, 3), "{refused:?}");
+    // Another content than they have.
+    let mut wrong = spare(&keep.file, &[&other.file]);
+    wrong.size += 1;
+    assert!(ask(wrong).unwrap_err().contains("nothing was removed"));
+    let mut wrong = spare(&keep.file, &[&other.file]);
+    wrong.whirlpool = "nonsense".into();
+    assert!(ask(wrong).unwrap_err().contains("nothing was removed"));
+    // One that is being written to, and one that was.
+    let open = fs::OpenOptions::new()
+        .append(true)
+        .open(known.mount.dir().join(&other.path[1..]))
+        .unwrap();
+    fs::write(known.mount.dir().join(&third.path[1..]), "mine").unwrap();
+    let refused = ask(spare(&keep.file, &[&other.file, &third.file])).unwrap();
+    assert_eq!((refused.files, refused.left.len()), (0, 2), "{refused:?}");
+    drop(open);
+    // The kept one was written to.
+    fs::write(known.mount.dir().join(&keep.path[1..]), "mine").unwrap();
+    assert!(ask(spare(&keep.file, &[&other.file])).is_err());
+    assert!(known.mount.umount().success());
+    assert_eq!(known.files().len(), 7);
+    assert_well_behaved(&known.fake);
+}
+
+/// A connection to the process that serves a mount.
+fn client(mount: &Mount) -> Client {
+    let account = Mounted {
+        account: &"default".parse().unwrap(),
+        device: &device(&mount.dir()),
+        owner: nix::unistd::geteuid().as_raw(),
+    };
+    find::of_mount(&account, &[])
+        .expect("a mount that answers")
+        .0
+}
+
+/// The device of a mount, as the kernel writes it.
+fn device(dir: &Path) -> String {
+    let device = fs::metadata(dir).unwrap().dev();
+    format!("{}:{}", stat::major(device), stat::minor(device))
 }
