@@ -366,3 +366,57 @@ fn what_is_not_applicable_is_told_and_what_is_no_state_is_refused() {
     }
     assert_well_behaved(&fake);
 }
+
+/// Which of several files bears the plain name depends on the order in which a machine saw them: so that is taken
+/// along, too.
+#[test]
+fn files_of_one_name_bear_the_same_numbers_on_another_machine() {
+    let Some((fake, clock)) = service() else {
+        return;
+    };
+    let account = fake.account();
+    let folder = account.mkdir(0, "folder");
+    let mut here = Mount::with(&fake, Some(&clock), &["--no-crawl"]);
+    let dir = here.path("folder");
+    for (at, text) in ["one", "two", "three"].into_iter().enumerate() {
+        let url = account.add_bytes(folder, "same", text);
+        account.set_date(&url, &format!("202{at}-01-01 00:00:00"));
+        let refreshed = command().arg("refresh").arg(&dir).output().unwrap();
+        assert!(refreshed.status.success(), "{refreshed:?}");
+    }
+    let shown = |mount: &Mount| {
+        let names = names(&mount.path("folder")).unwrap().into_iter();
+        let all = names.map(|name| {
+            let text = fs::read_to_string(mount.path("folder").join(&name)).unwrap();
+            (name, text)
+        });
+        all.collect::<Vec<_>>()
+    };
+    let seen = shown(&here);
+    let expected = [("same", "three"), ("same (2)", "one"), ("same (3)", "two")];
+    assert_eq!(
+        seen,
+        expected.map(|(name, text)| (name.to_owned(), text.to_owned()))
+    );
+    let files = temp();
+    let file = files.path().join("file");
+    let file = file.to_str().unwrap();
+    text(&run(&fake, &here, &["state", "export", file]));
+    assert!(here.umount().success());
+    let mut there = another(&fake, &clock, &["--no-crawl"], &here);
+    let told = text(&run(&fake, &there, &["state", "import", file]));
+    assert!(told.starts_with("1 applied"), "{told}");
+    assert_eq!(shown(&there), seen);
+    assert!(there.umount().success());
+    // Where they bear others already, these stay.
+    let mut third = another(&fake, &clock, &["--no-crawl"], &there);
+    assert_ne!(shown(&third), seen);
+    let output = run(&fake, &third, &["state", "import", file]);
+    refused(
+        &output,
+        1,
+        &["/folder: files of one name bear other numbers"],
+    );
+    assert!(third.umount().success());
+    assert_well_behaved(&fake);
+}
