@@ -2,10 +2,10 @@
 //! without listing one for hours.
 //!
 //! ```text
-//! FICHIERFS_API_KEY=… cargo run --release --example fill-store -- STATE_DIR/ACCOUNT FOLDERS FILES_PER_FOLDER
+//! FICHIERFS_API_KEY=… cargo run --release --example fill-store -- STATE_DIR/ACCOUNT FOLDERS FILES_PER_FOLDER [SAME]
 //! ```
 //!
-//! A mount of that account with that key then shows the tree at once. Names, sizes and hashes are as
+//! A mount of that account with that key then shows the tree at once. With SAME, as many files hold each content. Names, sizes and hashes are as
 //! long as real ones.
 use anyhow::{Context, bail};
 use fichierfs::api::scheduler::Fingerprint;
@@ -13,6 +13,7 @@ use fichierfs::api::{FileId, FileItem, FileUrl, FolderId, FolderListing, SubFold
 use fichierfs::secret::ApiKey;
 use fichierfs::tree::Store;
 use fichierfs::util::clock::Clock;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -21,9 +22,12 @@ const FAN_OUT: u64 = 100;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [dir, folders, files] = &*arguments else {
-        bail!("usage: fill-store STATE_DIR/ACCOUNT FOLDERS FILES_PER_FOLDER");
+    let ([dir, folders, files], same) = match &*arguments {
+        [dir, folders, files] => ([dir, folders, files], "1"),
+        [dir, folders, files, same] => ([dir, folders, files], &**same),
+        _ => bail!("usage: fill-store STATE_DIR/ACCOUNT FOLDERS FILES_PER_FOLDER [SAME]"),
     };
+    let same = NonZeroU64::new(same.parse()?).context("SAME is at least 1")?;
     let (dir, folders, files) = (PathBuf::from(dir), folders.parse()?, files.parse()?);
     let key = std::env::var("FICHIERFS_API_KEY").context("FICHIERFS_API_KEY is not set")?;
     let key = ApiKey::parse(&key).context("FICHIERFS_API_KEY holds no key")?;
@@ -31,7 +35,7 @@ fn main() -> anyhow::Result<()> {
     let began = Instant::now();
     let store = Store::open(&dir, Fingerprint::of(&key), Clock::system())?;
     store.claim("somebody@example.org")?;
-    let entries = store.fill((0..folders).map(|number| listing(number, folders, files)))?;
+    let entries = store.fill((0..folders).map(|number| listing(number, folders, files, same)))?;
     drop(store);
     println!(
         "{entries} entries in {:.1} s",
@@ -42,7 +46,7 @@ fn main() -> anyhow::Result<()> {
 
 /// What the service would say of the folder `number`: folder 0 is the root, the others hang below
 /// it, [`FAN_OUT`] each.
-fn listing(number: u64, folders: u64, files: u64) -> FolderListing {
+fn listing(number: u64, folders: u64, files: u64, same: NonZeroU64) -> FolderListing {
     let below = number * FAN_OUT + 1..(number + 1) * FAN_OUT + 1;
     FolderListing {
         folder: id(number),
@@ -59,7 +63,7 @@ fn listing(number: u64, folders: u64, files: u64) -> FolderListing {
             })
             .collect(),
         files: (0..files)
-            .map(|file| file_item(number * files + file))
+            .map(|file| file_item(number * files + file, same))
             .collect(),
     }
 }
@@ -71,7 +75,8 @@ fn id(number: u64) -> FolderId {
     }
 }
 
-fn file_item(number: u64) -> FileItem {
+fn file_item(number: u64, same: NonZeroU64) -> FileItem {
+    let content = number / same;
     let hash = Whirlpool::of(&number.to_le_bytes());
     let digits = hash.0[..20].iter().map(|byte| match byte % 36 {
         digit @ 0..10 => char::from(b'0' + digit),
@@ -81,9 +86,9 @@ fn file_item(number: u64) -> FileItem {
     FileItem {
         url: FileUrl::of(file),
         name: format!("Some.Show.S01E{number:07}.1080p.WEB.x264.mkv").into(),
-        size: 1_000_000_000 + number,
+        size: 1_000_000_000 + content,
         uploaded: Some(1_700_000_000 + i64::try_from(number).unwrap_or_default()),
-        whirlpool: Some(hash),
+        whirlpool: Some(Whirlpool::of(&content.to_le_bytes())),
         content_type: Some("video/x-matroska".into()),
         password: false,
         access_list: false,

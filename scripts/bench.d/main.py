@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import index
 import library
 import listing
 import load
@@ -26,6 +27,7 @@ ROWS = {
     "folders": listing.folders,
     "crawl": listing.crawl,
     "million": listing.million,
+    "index": index.index,
     "check": load.checked,
     "streams": load.streams,
     "disk": load.disk,

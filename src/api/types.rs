@@ -4,7 +4,7 @@ use super::ids::{FileUrl, FolderId};
 
 /// The hash the service identifies contents with: Whirlpool, the final ISO/IEC 10118-3:2004
 /// version (API reference 4.3).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Whirlpool(pub [u8; 64]);
 
 /// Seconds since 1970, UTC. The service's dates have a resolution of one second.

@@ -5,6 +5,7 @@
 //! | 0 | done | done |
 //! | 1 | failed | the options or arguments are wrong |
 //! | 2 | the options or arguments are wrong | the system failed us |
+//! | 3 | done, but a part of the tree is not known yet | - |
 //! | 32 | - | the mount failed |
 use crate::config::ConfigError;
 use std::io::{self, Write};
@@ -14,6 +15,9 @@ use std::process::ExitCode;
 pub const FAILURE: u8 = 1;
 /// What was typed makes no sense.
 pub const USAGE: u8 = 2;
+
+/// Done as far as the tree is known, which is not all of it.
+pub const PARTIAL: u8 = 3;
 
 /// What mount(8) wants to hear.
 pub mod mount8 {

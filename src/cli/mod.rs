@@ -7,8 +7,11 @@ pub mod account;
 pub mod bwlimit;
 pub mod cache;
 pub mod decide;
+mod desk;
+pub mod dupes;
 pub mod exit;
 pub mod explain;
+pub mod export_index;
 mod files;
 pub mod helper;
 pub mod login;
@@ -19,6 +22,7 @@ mod progress;
 pub mod reference;
 pub mod refresh;
 mod service;
+pub mod state;
 pub mod status;
 pub mod sync;
 pub mod umount;
@@ -85,6 +89,12 @@ pub enum Command {
     Bwlimit(bwlimit::Args),
     /// Show what is known of a file or folder, and why reads of it waited
     Explain(explain::Args),
+    /// Find files that hold the same, and remove all but one of each
+    Dupes(dupes::Args),
+    /// Write names, sizes, hashes, dates and links of all files as a table
+    ExportIndex(export_index::Args),
+    /// Keep what exists on this machine only, or take it in: attributes, empty files
+    State(state::Args),
     /// Ask for an account's API key, check it and keep it
     Login(login::Args),
     /// Show an account's kind, space and subscription
@@ -135,6 +145,9 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, Failure> {
         Command::Cache(args) => cache::run(args),
         Command::Bwlimit(args) => bwlimit::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Dupes(args) => dupes::run(args),
+        Command::ExportIndex(args) => export_index::run(args),
+        Command::State(args) => state::run(args),
         Command::Login(args) => login::run(args),
         Command::Account(args) => account::run(args),
     }

@@ -154,6 +154,7 @@ impl MountOptions {
             upload,
             drain,
             cdn,
+            keep_state_in_account,
             noexec,
             noatime,
         } = self;
@@ -179,6 +180,7 @@ impl MountOptions {
             upload: upload.or(lower.upload),
             drain: drain.or(lower.drain),
             cdn: cdn.or(lower.cdn),
+            keep_state_in_account: keep_state_in_account.or(lower.keep_state_in_account),
             noexec: noexec.or(lower.noexec),
             noatime: noatime.or(lower.noatime),
         }

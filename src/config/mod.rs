@@ -220,6 +220,8 @@ pub struct Mount {
     pub drain: Option<Duration>,
     /// Whether downloads may spend CDN credits.
     pub cdn: bool,
+    /// Whether what exists on this machine only is kept in the account, too.
+    pub keep_state_in_account: bool,
 }
 
 impl Mount {
@@ -297,6 +299,7 @@ impl Mount {
             upload: options.upload.unwrap_or_default(),
             drain: options.drain,
             cdn: options.cdn.unwrap_or(false),
+            keep_state_in_account: options.keep_state_in_account.unwrap_or(false),
             account,
         })
     }

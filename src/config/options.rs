@@ -184,6 +184,14 @@ pub struct MountOptions {
     #[arg(long, value_name = "SPAN", value_parser = values::span, help_heading = "Writing")]
     pub drain: Option<Duration>,
 
+    /// Keep permissions, owners, times and empty files, which are this machine's own, in the account too: a
+    /// file that no mount shows, made anew once a day if something has changed. A mount on a machine
+    /// that has nothing yet takes them in
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = values::switch,
+          help_heading = "Writing")]
+    pub keep_state_in_account: Option<bool>,
+
     /// Let downloads spend the account's CDN credits, e.g. where the service lets data centres
     /// download by no other way
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,

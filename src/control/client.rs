@@ -46,6 +46,9 @@ pub enum AskError {
     /// It answered that it cannot.
     #[error("the running mount says: {0}")]
     Refused(String),
+    /// Nothing is mounted, and this process cannot.
+    #[error("{0}")]
+    NotPossible(String),
 }
 
 impl Client {

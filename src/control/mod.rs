@@ -8,6 +8,8 @@ pub mod cache;
 pub mod client;
 pub mod explain;
 pub mod find;
+pub mod index;
+pub mod local_state;
 pub mod place;
 pub mod server;
 pub mod status;
@@ -16,6 +18,8 @@ pub mod unsent;
 pub use cache::{CheckedFile, ClearedCache, Comparison, WarmedFile};
 pub use client::Client;
 pub use explain::Explained;
+pub use index::{Compared, IndexedFile, Keep, Removed, Seen, Spare, Twins, Within};
+pub use local_state::{Exported, Head, Imported, Record};
 pub use server::{Answers, Server, Teller};
 pub use status::Status;
 pub use unsent::{Left, Synced, Unsent};
@@ -84,6 +88,41 @@ pub enum Request {
         /// Of this file or of what is below this folder; else all that was given up.
         inode: Option<u64>,
     },
+    /// What are all files? Long.
+    Index {
+        /// Where.
+        within: Within,
+    },
+    /// Which files hold the same? Long.
+    Duplicates {
+        /// Where.
+        within: Within,
+        /// Which of each is the first that is told.
+        keep: Keep,
+    },
+    /// Remove files that hold the same as another one. Long: the folder of that one is looked at again first.
+    RemoveSpare {
+        /// Which.
+        spare: Spare,
+    },
+    /// What exists on this machine only? Long.
+    StateExport,
+    /// Take in what existed on another machine only. Long.
+    StateImport {
+        /// Whose it is.
+        head: Head,
+        /// Whether another account's is taken in, too.
+        force: bool,
+        /// Some of it.
+        records: Vec<Record>,
+    },
+    /// Keep what exists on this machine only in the account, now. Long.
+    StateSave,
+    /// Take in what is kept in the account. Long.
+    StateRestore {
+        /// Whether another account's is taken in, too.
+        force: bool,
+    },
     /// Leave what is to be told to the next mount, and end. Refused as long as the mount is there.
     GiveWay,
     /// How fast may downloads be?
@@ -141,6 +180,30 @@ pub enum Answer {
         /// Of how many files and folders.
         count: u64,
     },
+    /// Before the answer to [`Request::Index`]: some files.
+    Indexed {
+        /// They, in the order of their paths.
+        files: Vec<IndexedFile>,
+    },
+    /// To [`Request::Index`].
+    IndexEnd(Seen),
+    /// Before the answer to [`Request::Duplicates`]: some files.
+    Duplicates(Twins),
+    /// To [`Request::Duplicates`].
+    Compared(Compared),
+    /// To [`Request::RemoveSpare`].
+    Removed(Removed),
+    /// Before the answer to [`Request::StateExport`]: whose it is.
+    StateHead(Head),
+    /// Before the answer to [`Request::StateExport`]: some of it.
+    State {
+        /// Some.
+        records: Vec<Record>,
+    },
+    /// To [`Request::StateExport`] and [`Request::StateSave`].
+    StateEnd(Exported),
+    /// To [`Request::StateImport`] and [`Request::StateRestore`].
+    StateTaken(Imported),
     /// To [`Request::GiveWay`].
     GivesWay,
     /// To [`Request::Bwlimit`]: what holds now.
@@ -216,7 +279,16 @@ impl Request {
     pub fn is_long(&self) -> bool {
         matches!(
             self,
-            Self::Warm { .. } | Self::CacheVerify { .. } | Self::Sync { .. }
+            Self::Warm { .. }
+                | Self::CacheVerify { .. }
+                | Self::Sync { .. }
+                | Self::Index { .. }
+                | Self::Duplicates { .. }
+                | Self::RemoveSpare { .. }
+                | Self::StateExport
+                | Self::StateImport { .. }
+                | Self::StateSave
+                | Self::StateRestore { .. }
         )
     }
 }
@@ -226,7 +298,13 @@ impl Answer {
     pub fn is_interim(&self) -> bool {
         matches!(
             self,
-            Self::Progress { .. } | Self::Checked(_) | Self::Left(_)
+            Self::Progress { .. }
+                | Self::Checked(_)
+                | Self::Left(_)
+                | Self::Indexed { .. }
+                | Self::Duplicates(_)
+                | Self::StateHead(_)
+                | Self::State { .. }
         )
     }
 
@@ -246,8 +324,8 @@ pub fn json_line(value: &impl Serialize) -> String {
     line
 }
 
-/// Bytes of a request's line at most: requests are a word and perhaps a path.
-pub const LONGEST_REQUEST: usize = 8 * 1024;
+/// Bytes of a request's line at most: most are a word and perhaps a path, the longest name some hundred files.
+pub const LONGEST_REQUEST: usize = 128 * 1024;
 
 /// Bytes of an answer's line at most, so that a command cannot be made to fill memory.
 pub const LONGEST_ANSWER: usize = 1 << 20;

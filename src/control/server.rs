@@ -73,6 +73,12 @@ impl Teller {
         !matches!(told, Err(mpsc::error::TrySendError::Closed(_)))
     }
 
+    /// Tells something that must be heard, from a thread that may wait for the client to take it. Whether there
+    /// still is a client.
+    pub fn say_blocking(&self, answer: Answer) -> bool {
+        self.0.blocking_send(answer).is_ok()
+    }
+
     /// Tells something that must be heard.
     pub async fn say(&self, answer: Answer) {
         // A client that has gone ends the work anyway.

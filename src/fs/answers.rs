@@ -3,7 +3,7 @@
 use super::attr::{Ownership, blocks_of};
 use super::change::{self, Maker};
 use super::failure;
-use crate::tree::{GENERATION, Ino, Kind, Listing, Node, Tree};
+use crate::tree::{GENERATION, Ino, Kind, Listing, Node, Tree, is_snapshot_name};
 use crate::write::volume::Volume;
 use fuser::{
     FileAttr, FileType, Generation, INodeNo, ReplyAttr, ReplyDirectory, ReplyDirectoryPlus,
@@ -146,7 +146,7 @@ impl Answers {
                 return reply.ok();
             }
         }
-        for node in listing.after(cookie) {
+        for node in shown(listing, cookie) {
             let ino = node.ino.get();
             if reply.add(INodeNo(ino), ino, file_type(node), &node.name) {
                 break;
@@ -172,7 +172,7 @@ impl Answers {
                 return reply.ok();
             }
         }
-        for node in listing.after(cookie) {
+        for node in shown(listing, cookie) {
             let at = node.ino.get();
             // Counted before the answer goes out, taken back for the one that did not fit.
             let node = self.tree.remember(node);
@@ -191,6 +191,12 @@ impl Answers {
         }
         reply.ok();
     }
+}
+
+/// The entries after `cookie` that are anybody's.
+fn shown(listing: &Listing, cookie: u64) -> impl Iterator<Item = &Arc<Node>> {
+    let entries = listing.after(cookie).iter();
+    entries.filter(|node| !is_snapshot_name(node.parent, &node.name))
 }
 
 fn file_type(node: &Node) -> FileType {

@@ -3,7 +3,7 @@ use super::bytes::{access_of, opened_flags};
 use super::change::Maker;
 use super::deadline::Class;
 use super::{Fs, ino_of};
-use crate::tree::{Caller, GENERATION, Ino, Node, Tree};
+use crate::tree::{Caller, GENERATION, Ino, Node, Tree, is_snapshot_name};
 use crate::util::cached::Cached;
 use crate::write::volume::{self, Access, OpenFile, Replace, Volume, VolumeError};
 use fuser::{
@@ -43,9 +43,12 @@ impl Fs {
             Err(errno) => return reply.error(errno),
         };
         let answers = self.answers();
-        let found = self
-            .tree
-            .lookup(folder, name, self.caller(request, Class::Names));
+        let found = if is_snapshot_name(folder, name) {
+            Cached::Hit(Ok(None))
+        } else {
+            self.tree
+                .lookup(folder, name, self.caller(request, Class::Names))
+        };
         // What others gave a longer name than can be given here is found all the same.
         let is_too_long = volume::is_too_long(name);
         let found = found.then(move |found| match found? {
@@ -81,6 +84,9 @@ impl Fs {
             Ok(folder) => folder,
             Err(errno) => return reply.error(errno),
         };
+        if is_snapshot_name(folder, name) {
+            return reply.error(Errno::EPERM);
+        }
         let (access, caller) = (access_of(flags), self.caller(request, Class::Names));
         let maker = maker(request, mode);
         let created = self.volume.create(folder, name, access, caller);
@@ -134,7 +140,7 @@ impl Fs {
             Ok(folder) => folder,
             Err(errno) => return reply.error(errno),
         };
-        if mode & libc::S_IFMT != libc::S_IFREG {
+        if mode & libc::S_IFMT != libc::S_IFREG || is_snapshot_name(folder, name) {
             return reply.error(Errno::EPERM);
         }
         let access = Access {
@@ -166,6 +172,9 @@ impl Fs {
             Ok(folder) => folder,
             Err(errno) => return reply.error(errno),
         };
+        if is_snapshot_name(folder, name) {
+            return reply.error(Errno::EPERM);
+        }
         let caller = self.caller(request, Class::Names);
         let made = self.volume.make_folder(folder, name, caller);
         let (answers, maker) = (self.answers(), maker(request, mode));
@@ -237,6 +246,9 @@ impl Fs {
         let Some(replace) = replace_of(flags) else {
             return reply.error(Errno::EINVAL);
         };
+        if is_snapshot_name(new_folder, new_name) || is_snapshot_name(folder, name) {
+            return reply.error(Errno::EPERM);
+        }
         let moved = self.volume.rename(
             (folder, name),
             (new_folder, new_name),

@@ -3,7 +3,8 @@
 //! Promises: a status makes no call and waits for nobody; everything else ends within the socket's limit.
 use super::account::AccountHealth;
 use super::ending::Ending;
-use super::{cache, explain, outgoing};
+use super::snapshot::{self, Keeper};
+use super::{cache, explain, index, outgoing, state};
 use crate::api::scheduler::{GateCause, GateSnapshot, SchedulerSnapshot};
 use crate::api::{Ask, Client, Priority, Requester};
 use crate::control::status::{
@@ -22,7 +23,9 @@ use crate::tree::{
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
 use crate::write::volume::Volume;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// How long the account may take to answer: one silence after a flood (30 s) and the calls behind it.
@@ -32,7 +35,8 @@ const ACCOUNT_LIMIT: Duration = Duration::from_secs(45);
 /// 3) and a call, within the minute the socket gives an answer.
 const REFRESH_LIMIT: Duration = Duration::from_secs(55);
 
-/// The parts of a mount that commands ask about.
+/// The parts of a mount that commands ask about; cheap to clone.
+#[derive(Clone)]
 pub(super) struct Control {
     pub(super) client: Client,
     pub(super) tree: Tree,
@@ -42,6 +46,12 @@ pub(super) struct Control {
     pub(super) health: Arc<AccountHealth>,
     pub(super) ending: Arc<Ending>,
     pub(super) read_only: bool,
+    /// The folder of the account that is shown as the root.
+    pub(super) root: String,
+    /// Whether somebody keeps this machine's own in the account, or takes it in.
+    pub(super) keeping: Arc<AtomicBool>,
+    /// Folder of the account's state.
+    pub(super) own_state_dir: PathBuf,
     pub(super) pong: Pong,
 }
 
@@ -62,6 +72,27 @@ impl Answers for Control {
             Request::Unsent { inode } => outgoing::unsent(self, inode),
             Request::Retry { inode } => outgoing::retry(self, inode),
             Request::Discard { inode } => outgoing::discard(self, inode).await,
+            Request::Index { within } => index::index(self, within, teller).await,
+            Request::Duplicates { within, keep } => {
+                index::duplicates(self, within, keep, teller).await
+            }
+            Request::RemoveSpare { spare } => index::remove_spare(self, &spare).await,
+            Request::StateExport => state::export(self, teller).await,
+            Request::StateImport {
+                head,
+                force,
+                records,
+            } => match state::import(self, &head, force, records).await {
+                Ok(taken) => Answer::StateTaken(taken),
+                Err(why) => Answer::error(why),
+            },
+            Request::StateSave if self.read_only => {
+                Answer::error("a read-only mount keeps nothing in the account")
+            }
+            Request::StateSave => snapshot::saved(self.keeper().save().await),
+            Request::StateRestore { force } => {
+                snapshot::restored(self.keeper().restore(force).await)
+            }
             Request::GiveWay => {
                 if self.ending.give_way() {
                     Answer::GivesWay
@@ -76,6 +107,14 @@ impl Answers for Control {
 }
 
 impl Control {
+    /// Who keeps this machine's own in the account.
+    pub(super) fn keeper(&self) -> Keeper {
+        Keeper {
+            control: Arc::new(self.clone()),
+            dir: self.own_state_dir.clone(),
+        }
+    }
+
     async fn account(&self) -> Answer {
         let deadline = Deadline::within(self.clock, ACCOUNT_LIMIT);
         let ask = Ask::new(Priority::Wanted, deadline, Requester::SELF);

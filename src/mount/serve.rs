@@ -121,11 +121,24 @@ async fn serve(
         health: Arc::clone(&health),
         ending: Arc::clone(&ending),
         read_only: config.read_only,
+        root: config.root.as_str().to_owned(),
+        keeping: Arc::default(),
+        own_state_dir: config.account.own_state_dir(),
         pong: pong(&config, &attached, clock),
     };
+    let keeper = control.keeper();
     listen(&config, control);
     tree.start();
     begin(&volume, config.read_only);
+    if config.keep_state_in_account && !config.read_only {
+        let end = tree.clone();
+        runtime.spawn(async move {
+            tokio::select! {
+                () = end.stopped() => {}
+                () = keeper.run() => {}
+            }
+        });
+    }
     ready.now()?;
     let watch = Watch {
         client: client.clone(),

@@ -138,7 +138,7 @@ impl Tree {
         )))
     }
 
-    /// A listing with what was changed here.
+    /// The same when it is here.
     pub(super) fn with_own(&self, outcome: Cached<Outcome>) -> Cached<Outcome> {
         match outcome {
             Cached::Hit(outcome) => Cached::Hit(outcome.map(|listing| self.over(&listing))),
@@ -149,7 +149,8 @@ impl Tree {
         }
     }
 
-    fn over(&self, listing: &Arc<Listing>) -> Arc<Listing> {
+    /// A listing with what was changed here.
+    pub(super) fn over(&self, listing: &Arc<Listing>) -> Arc<Listing> {
         let own = read(&self.inner.own);
         if own.is_empty() {
             return Arc::clone(listing);

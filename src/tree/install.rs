@@ -13,6 +13,7 @@ use super::listing::{EntryChange, Listing, Surroundings, diff};
 use super::node::{Node, NodeKey};
 use super::numbering::Numbering;
 use super::places::Places;
+use super::walk::is_snapshot_name;
 use super::{Tree, with_change};
 use crate::api::{FolderId, FolderListing, UnixSeconds};
 use crate::util::sync::{lock, read};
@@ -329,7 +330,9 @@ impl Tree {
         let moves = all.filter(|change| !matches!(change, EntryChange::Altered(_)));
         let is_made_here = |node: &Node| Ino::of(node.key()) != Some(node.ino);
         let own = read(&self.inner.own);
-        let is_own = |node: &Node| is_made_here(node) || own.hides(node);
+        let is_own = |node: &Node| {
+            is_made_here(node) || own.hides(node) || is_snapshot_name(node.parent, &node.name)
+        };
         let mut own_numbers = HashSet::new();
         let mut theirs = Vec::new();
         for change in moves {

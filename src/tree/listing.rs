@@ -205,7 +205,7 @@ impl Listing {
     }
 
     /// The entry with this inode number.
-    pub(super) fn at(&self, ino: Ino) -> Option<&Arc<Node>> {
+    pub fn at(&self, ino: Ino) -> Option<&Arc<Node>> {
         let at = self.entries.binary_search_by_key(&ino, |node| node.ino);
         at.ok().map(|at| &self.entries[at])
     }
@@ -232,6 +232,12 @@ impl Listing {
             .entries
             .partition_point(|node| node.ino.get() <= cookie);
         &self.entries[start..]
+    }
+
+    /// The entry at a place in the order of names.
+    pub fn nth_name(&self, place: usize) -> Option<&Arc<Node>> {
+        let at = self.by_name.get(place)?;
+        self.entries.get(*at as usize)
     }
 
     /// The entry called `name`.

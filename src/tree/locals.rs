@@ -61,6 +61,17 @@ impl Tree {
         write(&self.inner.locals.maps).locals.insert(ino, local);
     }
 
+    /// Nothing is kept of an inode any more, in memory only.
+    pub fn unset_local(&self, ino: Ino) {
+        let ino = self.lasting(ino);
+        write(&self.inner.locals.maps).locals.remove(&ino);
+    }
+
+    /// Whether nothing is kept of any inode.
+    pub fn has_no_locals(&self) -> bool {
+        read(&self.inner.locals.maps).locals.is_empty()
+    }
+
     /// A file or folder was removed for good: what is kept of it goes as soon as the kernel does not hold it
     /// any more.
     pub fn forget_local(&self, ino: Ino) {

@@ -19,6 +19,8 @@
 //!              └▶ change    what the kernel must be told
 //!  ├▶ changes   what was changed here ─▶ own             (pure)
 //!  ├▶ locals    attributes kept here ─▶ local            (pure)
+//!  │   └▶ saved     the same for another machine
+//!  ├▶ walk      all that is known, without asking anybody
 //!  ├▶ crawl     lists what nobody asked for yet
 //!  └▶ refresh   keeps what is in use fresh
 //! space   statfs      root   the folder a mount shows      junk   names not worth a call
@@ -50,9 +52,11 @@ mod refresh;
 mod renew;
 mod root;
 mod round;
+mod saved;
 mod slices;
 mod space;
 mod store;
+mod walk;
 
 pub use change::{Change, Changes, Handed};
 pub use crawl::{CrawlSnapshot, CrawlStage};
@@ -67,7 +71,8 @@ pub use node::{ContentType, File, Folder, Kind, Node, NodeKey, OwnFile};
 pub use renew::Renewed;
 pub use root::{RootError, RootFolder, resolve_root};
 pub use space::Space;
-pub use store::{Commit, Pending, Store, StoreError, StoreSnapshot};
+pub use store::{Commit, Owner, Pending, Store, StoreError, StoreSnapshot};
+pub use walk::{SNAPSHOT_NAME, Unknown, Visit, Walk, Walked, is_snapshot_name};
 
 use crate::api::{Client, FileId, FolderId, Requester, UnixSeconds, UserInfo};
 use crate::util::cached::Cached;
@@ -312,7 +317,8 @@ impl Tree {
         self.inner.stopping.send_replace(true);
     }
 
-    async fn stopped(&self) {
+    /// Waits for [`Tree::stop`].
+    pub async fn stopped(&self) {
         let mut stopping = self.inner.stopping.subscribe();
         // An error means that the tree is gone, and it is here.
         let _ = stopping.wait_for(|stopping| *stopping).await;

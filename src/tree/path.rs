@@ -41,7 +41,8 @@ impl Tree {
         false
     }
 
-    fn in_memory(&self, ino: Ino) -> Option<Arc<Node>> {
+    /// An inode as it is shown, if it is in memory.
+    pub(super) fn in_memory(&self, ino: Ino) -> Option<Arc<Node>> {
         if let Some(shown) = read(&self.inner.own).get(ino) {
             return shown.cloned();
         }

@@ -16,4 +16,5 @@ mod read_trouble;
 mod store;
 mod tree;
 mod views;
+mod walk;
 mod warm;

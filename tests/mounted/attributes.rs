@@ -54,7 +54,7 @@ fn times(seconds: i64, nanoseconds: i64) -> Timestamps {
     }
 }
 
-fn set_time(path: &Path, seconds: i64, nanoseconds: i64) {
+pub(crate) fn set_time(path: &Path, seconds: i64, nanoseconds: i64) {
     utimensat(CWD, path, &times(seconds, nanoseconds), AtFlags::empty()).unwrap();
 }
 
@@ -64,7 +64,7 @@ fn modified(path: &Path) -> (i64, i64) {
 }
 
 /// A folder with what archives have: modes, times of all ages, an empty file, folders in folders.
-fn source() -> TempDir {
+pub(crate) fn source() -> TempDir {
     let top = tempfile::Builder::new()
         .prefix("fichierfs-source")
         .tempdir()

@@ -7,11 +7,11 @@ const PLACE: &[u8] = b"account";
 
 /// An account as a store notes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Owner {
+pub struct Owner {
     /// Fingerprint of its key.
-    pub(super) key: Box<str>,
+    pub key: Box<str>,
     /// Its mail address; empty when the service did not say.
-    pub(super) email: Box<str>,
+    pub email: Box<str>,
 }
 
 impl Owner {
@@ -23,7 +23,7 @@ impl Owner {
     }
 
     /// Whether both are one account.
-    pub(super) fn is(&self, other: &Self) -> bool {
+    pub fn is(&self, other: &Self) -> bool {
         self.key == other.key || (!self.email.is_empty() && self.email == other.email)
     }
 

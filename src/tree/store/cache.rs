@@ -212,6 +212,20 @@ impl CacheStore {
         record::read_root(path, &record)
     }
 
+    /// All folders that paths of the account led to. Damaged records count as none.
+    pub(super) fn roots(&self) -> Vec<(String, RootFolder)> {
+        let all = self.ask(|from| {
+            let mut all = Vec::new();
+            for entry in from.open_table(ROOTS)?.iter()? {
+                let (path, record) = entry?;
+                let root = record::read_root(path.value(), record.value());
+                all.extend(root.map(|root| (path.value().to_owned(), root)));
+            }
+            Ok(all)
+        });
+        all.unwrap_or_default()
+    }
+
     /// Notes the folder that `path` leads to.
     pub(super) fn keep_root(&self, path: &str, root: &RootFolder) {
         self.settle(self.shelf.write(|to| {

@@ -28,6 +28,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use account::Owner;
 pub use error::StoreError;
 pub use pending::{Commit, Pending};
 pub(super) use primary::Primary;
@@ -40,7 +41,6 @@ use super::root::RootFolder;
 use crate::api::scheduler::Fingerprint;
 use crate::api::{FileId, FolderId};
 use crate::util::clock::Clock;
-use account::Owner;
 use cache::{CacheStore, Kept};
 use primary::PrimaryStore;
 use std::path::Path;
@@ -132,6 +132,12 @@ impl Store {
         owners.into_iter().flatten().any(|owner| !owner.is(&own))
     }
 
+    /// Whose it is, as far as is known. Blocks for the disk.
+    pub fn owner(&self) -> Option<Owner> {
+        let cache = || self.inner.writer.cache().owner();
+        self.inner.primary.owner().ok().flatten().or_else(cache)
+    }
+
     /// Notes that it is the account with this mail address. What is kept of another account is thrown
     /// away if that account can tell it again, and else is a reason to refuse. Blocks for the disk.
     pub fn claim(&self, email: &str) -> Result<(), StoreError> {
@@ -143,6 +149,11 @@ impl Store {
     /// The folder that `path` of the account led to when it was last looked for. Blocks for the disk.
     pub fn root(&self, path: &str) -> Option<RootFolder> {
         self.inner.writer.cache().root(path)
+    }
+
+    /// All folders that were looked for by a path, with it. Blocks for the disk.
+    pub fn roots(&self) -> Vec<(String, RootFolder)> {
+        self.inner.writer.cache().roots()
     }
 
     /// Notes the folder that `path` leads to. Blocks for the disk.

@@ -7,8 +7,10 @@
 //!        ─▶ files     one content per inode, for all its handles
 //!        ─▶ seal      what was written becomes a version that the outbox knows
 //!        ─▶ conflict  what others changed as well
+//!        ─▶ spare     files that hold the same as another one, removed
 //!        ─▶ attributes   what the account cannot hold      ─▶ state   how far the account is behind
 //!        ─▶ around    what the outbox asks of the tree and of the files
+//!        ─▶ restore   what another machine kept of it
 //!        ─▶ replay    what an earlier life did not get told
 //! ```
 //!
@@ -28,12 +30,15 @@ mod names;
 mod open;
 mod recent;
 mod replay;
+mod restore;
 mod seal;
+mod spare;
 mod state;
 
 pub use error::VolumeError;
 pub use names::{NAME_CHARS, Replace, is_too_long};
 pub use open::{Access, Allocate, OpenFile};
+pub use spare::Stays;
 pub use state::State;
 
 use super::staging::Staging;

@@ -50,7 +50,7 @@ impl Volume {
         })
     }
 
-    fn make_file(&self, place: Place) -> Result<Arc<Node>, VolumeError> {
+    pub(super) fn make_file(&self, place: Place) -> Result<Arc<Node>, VolumeError> {
         let inner = &self.inner;
         let ino = self.fresh_ino()?;
         let version = Version {

@@ -46,6 +46,11 @@ fn help_is_what_the_files_say() {
         ("cache-verify.txt", vec!["cache", "verify", "--help"]),
         ("bwlimit.txt", vec!["bwlimit", "--help"]),
         ("explain.txt", vec!["explain", "--help"]),
+        ("dupes.txt", vec!["dupes", "--help"]),
+        ("export-index.txt", vec!["export-index", "--help"]),
+        ("state.txt", vec!["state", "--help"]),
+        ("state-export.txt", vec!["state", "export", "--help"]),
+        ("state-import.txt", vec!["state", "import", "--help"]),
         ("login.txt", vec!["login", "--help"]),
         ("account.txt", vec!["account", "--help"]),
     ] {
