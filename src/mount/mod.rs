@@ -21,5 +21,6 @@ pub mod signals;
 pub mod stale;
 mod take_over;
 pub mod users;
+mod watchdog;
 
 pub use serve::run;
