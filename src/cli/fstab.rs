@@ -261,15 +261,16 @@ fn hints(args: &Args) -> Vec<String> {
             }
         }
     }
-    if !args.mountpoint.is_dir() {
+    let mountpoint = absolute(&args.mountpoint).unwrap_or_else(|_| args.mountpoint.clone());
+    if !mountpoint.is_dir() {
         hints.push(format!(
             "the folder must be there: sudo mkdir -p '{}'",
-            args.mountpoint.display()
+            mountpoint.display()
         ));
     }
     hints.push(format!(
         "then: sudo systemctl daemon-reload; sudo mount '{}'",
-        args.mountpoint.display()
+        mountpoint.display()
     ));
     hints
 }

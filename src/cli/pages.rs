@@ -240,9 +240,10 @@ fn helper() -> Command {
             "mount(8) calls this program for file systems of the type fichierfs. It returns when the \
              mount answers; the process that serves it stays in the background and logs to NAME/log in \
              the state folder.\n\n\
-             umount(8) calls umount.fuse.fichierfs, which waits until the account has everything that \
-             was written, and no longer than two minutes without any progress. The process goes on \
-             all the same, and what it cannot upload is uploaded by the next mount.",
+             umount(8) calls umount.fuse.fichierfs for mounts made with _netdev, as every line of `fichierfs \
+             fstab` has it. It waits until the account has everything that was written, though no longer than \
+             two minutes without any progress. Without _netdev umount returns at once. The process uploads \
+             the rest all the same, and what it cannot upload is uploaded by the next mount.",
         )
         .disable_help_flag(true)
         .disable_version_flag(true)

@@ -123,8 +123,8 @@ fn uploaded(
                 log::warn!("{} are left to the next mount", sync::rest(left));
             }
         }
-        // A read-only mount, or one of another version.
-        Err(AskError::Refused(why)) => log::info!("{why}"),
+        // A read-only mount, one of another version, or one that is past waiting.
+        Err(AskError::Refused(why)) => log::debug!("{why}"),
         Err(error) => return Err(error.into()),
     }
     Ok(true)

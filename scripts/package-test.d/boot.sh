@@ -1,0 +1,78 @@
+# Part of scripts/package-test: the first start of that Debian, with systemd as its first process.
+set -euo pipefail
+same() { [ "$2" = "$3" ] || { echo "$1: '$2', not '$3'" >&2; exit 1; }; }
+until_true() {
+  for _ in $(seq 600); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done
+  echo "not within a minute: $*" >&2
+  exit 1
+}
+served() { systemctl show -P MainPID fichierfs@work; }
+work=fichierfs@work
+
+mkdir -p /etc/fichierfs "/etc/systemd/system/fichierfs@.service.d"
+printf '[account.work]\napi-url = "%s"\nallow-other = true\n' "$API_URL" >/etc/fichierfs/config.toml
+printf '[Service]\nEnvironment=FICHIERFS_CLOCK=%s\n' "${FICHIERFS_CLOCK:-}" \
+  >"/etc/systemd/system/fichierfs@.service.d/test.conf"
+systemctl daemon-reload
+
+echo "-- without a key it says what is missing"
+if systemctl start $work 2>/dev/null; then exit 1; fi
+systemctl reset-failed $work
+printf %s "$KEY" | fichierfs login --account work
+
+echo "-- started, and seen by everybody"
+systemctl enable --now $work 2>/dev/null
+same active "$(systemctl is-active $work)" active
+same mounted "$(findmnt -n -o SOURCE,FSTYPE --mountpoint /mnt/work)" "fichierfs:work fuse.fichierfs"
+same "another user" "$(setpriv --reuid=nobody --clear-groups --regid=nogroup stat -c %F /mnt/work)" directory
+systemctl show -P StatusText $work | grep -q 'account work at /mnt/work'
+grep -q 'NoNewPrivs:.*1' "/proc/$(served)/status"
+# The key came as a credential, and stands in no environment.
+journalctl -u $work | grep -q 'key from credential'
+if tr '\0' '\n' <"/proc/$(served)/environ" | grep -q "$KEY"; then exit 1; fi
+systemctl reload $work
+
+echo "-- the end uploads what was written"
+head -c 20000000 /dev/urandom >/mnt/work/random
+sha256sum </mnt/work/random >/root/sum
+systemctl stop $work
+same result "$(systemctl show -P Result $work)" success
+same staged "$(find /var/lib/fichierfs/work/staging -type f | wc -l)" 0
+rm -rf /var/lib/fichierfs/work /var/cache/fichierfs/work
+systemctl start $work
+sha256sum </mnt/work/random | cmp - /root/sum
+
+echo "-- killed, it comes again"
+before=$(served)
+kill -KILL "$before"
+until_true sh -c "[ \"\$(systemctl show -P MainPID $work)\" != 0 ] && [ \"\$(systemctl show -P MainPID $work)\" != $before ]"
+until_true stat /mnt/work/random
+
+echo "-- hung, it is killed by the watchdog and comes again"
+printf '[Service]\nWatchdogSec=4\n' >"/etc/systemd/system/fichierfs@.service.d/watchdog.conf"
+systemctl daemon-reload
+systemctl restart $work
+# Alive for twice the span: it beats.
+before=$(served)
+sleep 8
+same beats "$(served)" "$before"
+kill -STOP "$before"
+until_true sh -c "journalctl -u $work | grep -q 'Watchdog timeout'"
+until_true sh -c "[ \"\$(systemctl show -P MainPID $work)\" != 0 ] && [ \"\$(systemctl show -P MainPID $work)\" != $before ]"
+until_true stat /mnt/work/random
+rm "/etc/systemd/system/fichierfs@.service.d/watchdog.conf"
+systemctl daemon-reload
+systemctl stop $work
+
+echo "-- an fstab line with automount"
+fichierfs fstab -q --automount work /mnt/two >>/etc/fstab
+systemctl daemon-reload
+systemctl start mnt-two.automount
+sha256sum </mnt/two/random | cmp - /root/sum
+head -c 5000000 /dev/urandom >/mnt/two/last
+sha256sum </mnt/two/last >/root/last
+systemctl stop mnt-two.automount mnt-two.mount
+same staged "$(find /var/lib/fichierfs/work/staging -type f | wc -l)" 0
+sed -i /fichierfs/d /etc/fstab
+systemctl daemon-reload
+echo "first start: good"
