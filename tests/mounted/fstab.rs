@@ -156,7 +156,7 @@ fn mount_understands_what_is_typed_and_fails_with_its_own_codes() {
     let Some(machine) = Machine::new() else {
         return;
     };
-    machine.fake.account().add_bytes(0, "film", b"moving");
+    machine.fake.account().add_bytes(0, "film", "moving");
     machine.run(
         r#"
 mount -t fichierfs -o "$OPTIONS,ro" work "$T/mnt"

@@ -8,6 +8,7 @@ mod changes;
 mod comforts;
 mod commands;
 mod conflicts;
+mod conventions;
 mod crash;
 mod failures;
 mod fstab;
