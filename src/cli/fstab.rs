@@ -4,7 +4,7 @@
 //! Promises: a line that is printed is one mount(8) and systemd read back as it was meant; what cannot
 //! stand in fstab is refused. Nothing is changed.
 use super::exit::{self, Failure};
-use super::output::{is_quiet, print};
+use super::output::{hint, print};
 use crate::config::layers::{self, Setting};
 use crate::config::{AccountName, MountOptions, Surroundings, Terms, key, mount_opts};
 use crate::mount::mountinfo::SOURCE_PREFIX;
@@ -12,7 +12,6 @@ use anyhow::{Context, anyhow, bail};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -68,11 +67,8 @@ pub fn run(args: &Args, arguments: &[OsString]) -> Result<ExitCode, Failure> {
         why: Some(why),
     })?;
     print(&line)?;
-    if !is_quiet() {
-        for hint in hints(args) {
-            // Where there is no standard error, nobody can be told.
-            let _ = writeln!(io::stderr(), "# {hint}");
-        }
+    for line in hints(args) {
+        hint(&format!("# {line}"));
     }
     Ok(ExitCode::SUCCESS)
 }

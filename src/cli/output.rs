@@ -27,6 +27,14 @@ pub(super) fn say(text: &str) -> Result<ExitCode, Failure> {
     print(text)
 }
 
+/// Tells a person beside what is printed, on standard error, unless nothing but errors is wanted.
+pub(super) fn hint(text: &str) {
+    if !is_quiet() {
+        // Where there is no standard error, nobody can be told.
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+}
+
 /// Writes what was asked for itself, such as JSON, also with `--quiet`. A reader that has seen enough
 /// (`| head`) is no failure.
 pub(super) fn print(text: impl AsRef<[u8]>) -> Result<ExitCode, Failure> {

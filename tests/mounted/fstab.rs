@@ -104,8 +104,8 @@ impl Machine {
 
     fn content(&self, name: &str) -> Option<Vec<u8>> {
         let account = self.fake.account();
-        let root = account.tree().into_iter().find(|it| it.path == "/")?;
-        let file = root.files.into_iter().find(|file| file.name == name)?;
+        let mut files = account.tree().into_iter().flat_map(|folder| folder.files);
+        let file = files.find(|file| file.name == name)?;
         account.read_all(&file.url).map(|bytes| bytes.to_vec())
     }
 }
@@ -131,7 +131,7 @@ fn a_line_of_fstab_is_mounted_once_and_its_end_waits_for_the_uploads() {
         r#"
 fichierfs fstab -q --automount --api-url "$URL" --api-key-file "$T/key" --state-dir "$T/state" \
   --cache-dir "$T/cache" -o noatime,comment=x,x-systemd.mount-timeout=2min work "$T/mnt" >"$T/fstab"
-findmnt --verify --tab-file "$T/fstab" | grep -q '0 parse errors, 0 errors'
+findmnt --verify --tab-file "$T/fstab" 2>&1 | grep '0 parse errors, 0 errors'
 mount -a -T "$T/fstab"
 same mounted "$(shown)" "fichierfs:work fuse.fichierfs"
 findmnt -n -o OPTIONS --mountpoint "$T/mnt" | grep -q 'rw,nosuid,nodev,noatime'
