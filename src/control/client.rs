@@ -150,7 +150,11 @@ impl Client {
 
     /// Asks to be told when the mount's process has ended; the rest is [`End::wait`].
     pub fn watch_end(mut self) -> Result<End, AskError> {
-        self.send(&Request::Wait)?;
+        match self.send(&Request::Wait) {
+            // It closed its socket a moment ago, and is about to go.
+            Err(AskError::Connection(error)) if is_end(&error) && self.process.is_some() => {}
+            sent => sent?,
+        }
         Ok(End {
             stream: self.stream,
             process: self.process,
