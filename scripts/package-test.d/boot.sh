@@ -1,5 +1,7 @@
 # Part of scripts/package-test: the first start of that Debian, with systemd as its first process.
 set -euo pipefail
+trap 'echo "failed in line $LINENO" >&2' ERR
+fail() { echo "$1" >&2; exit 1; }
 same() { [ "$2" = "$3" ] || { echo "$1: '$2', not '$3'" >&2; exit 1; }; }
 until_true() {
   for _ in $(seq 600); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done
@@ -9,6 +11,7 @@ until_true() {
 served() { systemctl show -P MainPID fichierfs@work; }
 work=fichierfs@work
 
+rm -rf /etc/fichierfs
 mkdir -p /etc/fichierfs "/etc/systemd/system/fichierfs@.service.d"
 printf '[account.work]\napi-url = "%s"\nallow-other = true\n' "$API_URL" >/etc/fichierfs/config.toml
 printf '[Service]\nEnvironment=FICHIERFS_CLOCK=%s\n' "${FICHIERFS_CLOCK:-}" \
@@ -16,7 +19,9 @@ printf '[Service]\nEnvironment=FICHIERFS_CLOCK=%s\n' "${FICHIERFS_CLOCK:-}" \
 systemctl daemon-reload
 
 echo "-- without a key it says what is missing"
-if systemctl start $work 2>/dev/null; then exit 1; fi
+if systemctl start $work 2>/dev/null; then fail "it started without a key"; fi
+journalctl -u $work | grep -q 'fichierfs login'
+systemctl stop $work
 systemctl reset-failed $work
 printf %s "$KEY" | fichierfs login --account work
 
@@ -29,7 +34,7 @@ systemctl show -P StatusText $work | grep -q 'account work at /mnt/work'
 grep -q 'NoNewPrivs:.*1' "/proc/$(served)/status"
 # The key came as a credential, and stands in no environment.
 journalctl -u $work | grep -q 'key from credential'
-if tr '\0' '\n' <"/proc/$(served)/environ" | grep -q "$KEY"; then exit 1; fi
+if tr '\0' '\n' <"/proc/$(served)/environ" | grep -q "$KEY"; then fail "the key stands in the environment"; fi
 systemctl reload $work
 
 echo "-- the end uploads what was written"
