@@ -12,7 +12,7 @@ served() { systemctl show -P MainPID fichierfs@work; }
 work=fichierfs@work
 
 rm -rf /etc/fichierfs
-mkdir -p /etc/fichierfs "/etc/systemd/system/fichierfs@.service.d"
+mkdir -pm700 /etc/fichierfs; mkdir -p "/etc/systemd/system/fichierfs@.service.d"
 printf '[account.work]\napi-url = "%s"\nallow-other = true\n' "$API_URL" >/etc/fichierfs/config.toml
 printf '[Service]\nEnvironment=FICHIERFS_CLOCK=%s\n' "${FICHIERFS_CLOCK:-}" \
   >"/etc/systemd/system/fichierfs@.service.d/test.conf"
@@ -22,7 +22,7 @@ echo "-- without a key it says what is missing"
 if systemctl start $work 2>/dev/null; then fail "it started without a key"; fi
 journalctl -u $work | grep -q 'fichierfs login'
 systemctl stop $work
-systemctl reset-failed $work
+systemctl reset-failed $work 2>/dev/null || true
 printf %s "$KEY" | fichierfs login --account work
 
 echo "-- started, and seen by everybody"
@@ -72,11 +72,15 @@ systemctl stop $work
 echo "-- an fstab line with automount"
 fichierfs fstab -q --automount work /mnt/two >>/etc/fstab
 systemctl daemon-reload
-systemctl start mnt-two.automount
+if ! systemctl start mnt-two.automount 2>/dev/null; then
+  echo "!!! SKIPPED: no autofs in this kernel or container; mounted by its unit instead !!!"
+  systemctl start mnt-two.mount
+fi
 sha256sum </mnt/two/random | cmp - /root/sum
 head -c 5000000 /dev/urandom >/mnt/two/last
 sha256sum </mnt/two/last >/root/last
-systemctl stop mnt-two.automount mnt-two.mount
+systemctl stop mnt-two.automount mnt-two.mount 2>/dev/null
+if mountpoint -q /mnt/two; then fail "it is still mounted"; fi
 same staged "$(find /var/lib/fichierfs/work/staging -type f | wc -l)" 0
 sed -i /fichierfs/d /etc/fstab
 systemctl daemon-reload
