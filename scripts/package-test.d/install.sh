@@ -12,4 +12,4 @@ for page in man1/fichierfs.1 man1/fichierfs-mount.1 man8/mount.fichierfs.8; do
 done
 bash -n /usr/share/bash-completion/completions/fichierfs
 # Not what a mount needs, but what is tested below.
-apt-get install -y -qq --no-install-recommends systemd systemd-sysv dbus >/dev/null
+apt-get install -y -qq --no-install-recommends systemd systemd-sysv dbus libpam-systemd >/dev/null
