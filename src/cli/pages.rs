@@ -245,6 +245,10 @@ fn helper() -> Command {
              two minutes without any progress. Without _netdev umount returns at once. The process uploads \
              the rest all the same, and what it cannot upload is uploaded by the next mount.",
         )
+        .override_usage(
+            "mount.fichierfs ACCOUNT DIR [-sfnv] [-o OPTIONS] [-N NAMESPACE] [-t TYPE]\n\
+             umount.fuse.fichierfs DIR [-flnrv] [-N NAMESPACE] [-t TYPE]",
+        )
         .disable_help_flag(true)
         .disable_version_flag(true)
         .arg(place(
