@@ -7,6 +7,7 @@
 //!   warnings also to the terminal it was started from.
 //!
 //! `FICHIERFS_LOG` takes a filter as env_logger knows it and overrides `-v` and `--quiet`.
+use crate::util::paint::Paint;
 use crate::util::sync::lock;
 use log::{Level, Record};
 use std::fs::{self, File, OpenOptions};
@@ -114,10 +115,11 @@ fn default_filter(verbosity: Verbosity, role: Role) -> String {
 }
 
 fn plain(record: &Record<'_>) -> String {
+    let paint = Paint::of(&io::stderr());
     let level = match record.level() {
-        Level::Error => "error: ",
-        Level::Warn => "warning: ",
-        _ => "",
+        Level::Error => paint.bad("error:") + " ",
+        Level::Warn => paint.warn("warning:") + " ",
+        _ => String::new(),
     };
     format!("fichierfs: {level}{}", record.args())
 }

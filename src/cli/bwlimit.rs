@@ -3,13 +3,13 @@
 //! It holds until the next change or the mount's end; the next mount begins with its own `--bwlimit`.
 use super::exit::Failure;
 use super::mounts;
+use super::output::say;
 use crate::config::Bandwidth;
 use crate::control::client::AskError;
 use crate::control::{Answer, Client, DownloadLimit, Request};
 use crate::mount::mountinfo::Entry;
 use anyhow::{Context, anyhow, bail};
 use bytesize::ByteSize;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -80,11 +80,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let Answer::Bwlimit(limit) = client.ask(&Request::Bwlimit { set }, LIMIT)? else {
         return Err(AskError::Malformed.into());
     };
-    match writeln!(io::stdout(), "{}", words(limit)) {
-        // A reader that has seen enough (`| head`) is no failure.
-        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err.into()),
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    say(&format!("{}\n", words(limit)))
 }
 
 /// The process that serves the mount `place` lies in, or the only mount there is.

@@ -1,13 +1,7 @@
-//! Exit codes, and the one line that explains them.
-//!
-//! | code | `fichierfs` | `mount.fichierfs`, as mount(8) has it |
-//! |---|---|---|
-//! | 0 | done | done |
-//! | 1 | failed | the options or arguments are wrong |
-//! | 2 | the options or arguments are wrong | the system failed us |
-//! | 3 | done, but a part of the tree is not known yet | - |
-//! | 32 | - | the mount failed |
+//! Exit codes, and the one line that explains them. What they mean is said here alone: the manual
+//! pages are made from [`CODES`] and [`MOUNT8_CODES`], and a test compares docs/configuration.md.
 use crate::config::ConfigError;
+use crate::util::paint::Paint;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -18,6 +12,22 @@ pub const USAGE: u8 = 2;
 
 /// Done as far as the tree is known, which is not all of it.
 pub const PARTIAL: u8 = 3;
+
+/// What the codes of `fichierfs` mean.
+pub const CODES: &[(u8, &str)] = &[
+    (0, "done"),
+    (FAILURE, "failed"),
+    (USAGE, "the options or arguments are wrong"),
+    (PARTIAL, "done, but a part of the tree is not known yet"),
+];
+
+/// What the codes of `mount.fichierfs` and `umount.fuse.fichierfs` mean: mount(8) has its own.
+pub const MOUNT8_CODES: &[(u8, &str)] = &[
+    (0, "done"),
+    (mount8::USAGE, "the options or arguments are wrong"),
+    (mount8::SYSTEM, "the system failed"),
+    (mount8::MOUNT, "the mount or its end failed"),
+];
 
 /// What mount(8) wants to hear.
 pub mod mount8 {
@@ -70,7 +80,8 @@ pub fn report(name: &str, result: Result<ExitCode, Failure>) -> ExitCode {
 pub fn tell(name: &str, failure: &Failure) {
     if let Some(why) = &failure.why {
         // Where there is no standard error, nobody can be told.
-        let _ = writeln!(io::stderr(), "{name}: {}", sentence(why));
+        let name = Paint::of(&io::stderr()).bad(&format!("{name}:"));
+        let _ = writeln!(io::stderr(), "{name} {}", sentence(why));
     }
 }
 
@@ -95,6 +106,23 @@ pub fn sentence(why: &anyhow::Error) -> String {
 mod tests {
     use super::*;
     use anyhow::anyhow;
+
+    #[test]
+    fn the_documentation_has_every_code() {
+        let page = super::super::reference::markdown();
+        let meaning = |codes: &[(u8, &'static str)], code| {
+            let known = codes.iter().find(|(known, _)| *known == code);
+            known.map_or(String::new(), |(_, meaning)| format!("{meaning} "))
+        };
+        for code in [0, 1, 2, 32] {
+            let row = format!(
+                "| {code} | {}| {}|\n",
+                meaning(CODES, code),
+                meaning(MOUNT8_CODES, code)
+            );
+            assert!(page.contains(&row), "{row}");
+        }
+    }
 
     #[test]
     fn causes_are_told_once_and_in_one_line() {

@@ -149,9 +149,8 @@ impl Request {
         if let Err(err) = super::parse(&arguments) {
             return failed(mount8::USAGE, &super::one_line(&err));
         }
-        let outcome = self
-            .enter_namespace()
-            .and_then(|()| Ok(start_background(&arguments)?));
+        let entered = self.namespace.as_deref().map_or(Ok(()), enter_namespace);
+        let outcome = entered.and_then(|()| Ok(start_background(&arguments)?));
         match outcome {
             Ok(Outcome::Ready) => ExitCode::SUCCESS,
             Ok(Outcome::Ended(0)) if self.fake => ExitCode::SUCCESS,
@@ -162,18 +161,15 @@ impl Request {
             Err(why) => failed(mount8::SYSTEM, &exit::sentence(&why)),
         }
     }
+}
 
-    /// Moves into the mount namespace that was asked for, before any thread is started.
-    fn enter_namespace(&self) -> anyhow::Result<()> {
-        let Some(path) = &self.namespace else {
-            return Ok(());
-        };
-        let entered = File::open(path).and_then(|namespace| {
-            let kind = Some(LinkNameSpaceType::Mount);
-            Ok(move_into_link_name_space(namespace.as_fd(), kind)?)
-        });
-        entered.with_context(|| format!("cannot enter the namespace {}", path.display()))
-    }
+/// Moves into the mount namespace at `path`, before any thread is started.
+pub(super) fn enter_namespace(path: &Path) -> anyhow::Result<()> {
+    let entered = File::open(path).and_then(|namespace| {
+        let kind = Some(LinkNameSpaceType::Mount);
+        Ok(move_into_link_name_space(namespace.as_fd(), kind)?)
+    });
+    entered.with_context(|| format!("cannot enter the namespace {}", path.display()))
 }
 
 fn failed(code: u8, why: &str) -> ExitCode {

@@ -1,11 +1,12 @@
 //! `fichierfs login`: asks for a key, checks it with the service, keeps it.
 use super::exit::Failure;
+use super::output::say;
 use super::service::{self, Checked};
 use crate::api::UserInfo;
 use crate::config::{Account, AccountOptions, Surroundings, key};
 use crate::secret::ApiKey;
 use anyhow::Context;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read};
 use std::process::ExitCode;
 
 /// Bytes read from a pipe at most; a key has 32.
@@ -39,13 +40,11 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         Err(err) => return Err(err.context("the key was not kept").into()),
     };
     let path = key::store(&account.config_dir, &account.name, &key)?;
-    let mut out = io::stdout();
-    writeln!(
-        out,
-        "account `{}`: {found}; the key is kept in {}",
+    say(&format!(
+        "account `{}`: {found}; the key is kept in {}\n",
         account.name,
         path.display()
-    )?;
+    ))?;
     if let Some(origin) = account.overrides_login() {
         log::warn!("{origin} goes before the stored login and may hold another key");
     }

@@ -13,11 +13,13 @@ pub mod exit;
 pub mod explain;
 pub mod export_index;
 mod files;
+pub mod fstab;
 pub mod helper;
 pub mod login;
 pub mod mount;
 mod mounts;
 mod output;
+pub mod pages;
 mod progress;
 pub mod reference;
 pub mod refresh;
@@ -26,9 +28,11 @@ pub mod state;
 pub mod status;
 pub mod sync;
 pub mod umount;
+pub mod umount_helper;
 pub mod warm;
 
 use crate::logging::{self, Role, Verbosity};
+use crate::util::paint::Paint;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::Failure;
 use std::ffi::OsString;
@@ -59,7 +63,7 @@ pub struct Cli {
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// Tell errors only
+    /// Tell errors only; what --json asks for is told all the same
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
 }
@@ -99,6 +103,13 @@ pub enum Command {
     Login(login::Args),
     /// Show an account's kind, space and subscription
     Account(account::Args),
+    /// Print the line of /etc/fstab for a mount
+    Fstab(Box<fstab::Args>),
+    /// Print what a shell completes commands and options with
+    Completions(pages::CompletionsArgs),
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man(pages::ManArgs),
 }
 
 /// Runs the program with the arguments it was called with.
@@ -109,6 +120,9 @@ pub fn main() -> ExitCode {
     if helper::is_called(&name) {
         return helper::main(arguments);
     }
+    if umount_helper::is_called(&name) {
+        return umount_helper::main(arguments);
+    }
     match parse(&arguments) {
         Ok(cli) => exit::report("fichierfs", run(cli, &arguments)),
         Err(err) => refuse(&err),
@@ -116,11 +130,14 @@ pub fn main() -> ExitCode {
 }
 
 fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&matches(arguments)?)
+}
+
+fn matches(arguments: &[OsString]) -> Result<clap::ArgMatches, clap::Error> {
     let with_name = [OsString::from("fichierfs")]
         .into_iter()
         .chain(arguments.iter().cloned());
-    let matches = declaration().try_get_matches_from(with_name)?;
-    Cli::from_arg_matches(&matches)
+    declaration().try_get_matches_from(with_name)
 }
 
 /// Runs one command. `arguments` are the ones it came from, to start the program again with.
@@ -133,6 +150,8 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, Failure> {
         return mount::run(*args, verbosity, arguments);
     }
     logging::init(verbosity, Role::Command);
+    // What --json prints is for a program, which asked for it.
+    output::be_quiet(cli.quiet && !arguments.iter().any(|argument| argument == "--json"));
     match cli.command {
         Command::Mount(_) => Ok(ExitCode::SUCCESS),
         Command::Umount(args) => umount::run(&args),
@@ -150,22 +169,33 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, Failure> {
         Command::State(args) => state::run(args),
         Command::Login(args) => login::run(args),
         Command::Account(args) => account::run(args),
+        Command::Fstab(args) => fstab::run(&args, arguments),
+        Command::Completions(args) => pages::completions(&args),
+        Command::Man(args) => pages::man(&args),
     }
 }
 
 /// The whole command line's declaration, for help texts and the reference.
 pub fn declaration() -> clap::Command {
-    Cli::command().mut_subcommand("mount", |mount| mount.after_help(AFTER_HELP))
+    Cli::command()
+        .mut_subcommand("mount", |mount| mount.after_help(AFTER_HELP))
+        .mut_subcommand("fstab", fstab::without_account_option)
 }
 
 /// Tells what clap has to tell: help where it was asked for, else one line.
 fn refuse(err: &clap::Error) -> ExitCode {
     if !err.use_stderr() {
         // Help or the version. A reader that has gone (`| head`) is none of our troubles.
-        let _ = write!(io::stdout(), "{}", err.render());
+        let mut out = io::stdout();
+        let _ = if Paint::of(&out).is_on() {
+            write!(out, "{}", err.render().ansi())
+        } else {
+            write!(out, "{}", err.render())
+        };
         return ExitCode::SUCCESS;
     }
-    let _ = writeln!(io::stderr(), "fichierfs: {}", one_line(err));
+    let name = Paint::of(&io::stderr()).bad("fichierfs:");
+    let _ = writeln!(io::stderr(), "{name} {}", one_line(err));
     ExitCode::from(exit::USAGE)
 }
 

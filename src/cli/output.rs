@@ -4,10 +4,42 @@ use bytesize::ByteSize;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Writes `text`. A reader that has seen enough (`| head`) is no failure.
+/// Whether nothing but errors is wanted (`--quiet`).
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on nothing is said but what a program asked for.
+pub(super) fn be_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+/// Whether nothing but errors is wanted.
+pub(super) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Tells a person `text`, unless nothing but errors is wanted.
 pub(super) fn say(text: &str) -> Result<ExitCode, Failure> {
-    match io::stdout().write_all(text.as_bytes()) {
+    if is_quiet() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    print(text)
+}
+
+/// Tells a person beside what is printed, on standard error, unless nothing but errors is wanted.
+pub(super) fn hint(text: &str) {
+    if !is_quiet() {
+        // Where there is no standard error, nobody can be told.
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+}
+
+/// Writes what was asked for itself, such as JSON, also with `--quiet`. A reader that has seen enough
+/// (`| head`) is no failure.
+pub(super) fn print(text: impl AsRef<[u8]>) -> Result<ExitCode, Failure> {
+    let mut out = io::stdout();
+    match out.write_all(text.as_ref()).and_then(|()| out.flush()) {
         Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
             Err(anyhow::Error::new(err).context("cannot write").into())
         }

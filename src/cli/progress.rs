@@ -1,5 +1,5 @@
 //! How far long work is: a bar on a terminal, lines of JSON for programs, nothing elsewhere.
-use super::output::{binary, printable};
+use super::output::{binary, is_quiet, printable};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ const NAME: usize = 28;
 /// See the module. A bar is wiped away when this goes.
 pub(super) struct Progress {
     shown: bool,
+    /// Whether somebody looks who wants to see it.
     is_terminal: bool,
     json: bool,
     last: Option<Instant>,
@@ -34,7 +35,7 @@ impl Progress {
     pub(super) fn new(json: bool) -> Self {
         Self {
             shown: false,
-            is_terminal: io::stderr().is_terminal(),
+            is_terminal: io::stderr().is_terminal() && !is_quiet(),
             json,
             last: None,
         }

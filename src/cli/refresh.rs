@@ -4,12 +4,12 @@
 //! The service allows one listing of a folder in 30 s; what comes too soon waits, and says so.
 use super::exit::{self, Failure};
 use super::mounts;
-use super::output::{printable, say};
+use super::output::{hint, printable, say};
 use crate::control::client::AskError;
 use crate::control::{Answer, Changed, Client, Refreshed, Request};
 use anyhow::{Context, anyhow, bail};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -88,12 +88,10 @@ fn one(client: &mut Client, path: &Path) -> anyhow::Result<Refreshed> {
     let mut ask = |wait| client.ask(&Request::Refresh { inode, wait }, LIMIT);
     let mut answer = ask(false).with_context(what)?;
     if let Answer::TooSoon { seconds } = answer {
-        // Where there is no standard error, nobody waits to be told.
-        let _ = writeln!(
-            io::stderr(),
+        hint(&format!(
             "{}: listed a moment ago; the service allows it again in {seconds} s, waiting",
             path.display()
-        );
+        ));
         answer = ask(true).with_context(what)?;
     }
     match answer {

@@ -12,7 +12,7 @@ use crate::mount::users;
 use anyhow::{Context, anyhow, bail};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the process may take to end when there is nothing left to upload, or that is to be left.
 const END_LIMIT: Duration = Duration::from_secs(30);
@@ -39,6 +39,11 @@ pub struct Args {
 
 /// Unmounts.
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    take_away(args, None)
+}
+
+/// Unmounts. Uploads that do not go ahead at all are waited for at most `patience`.
+pub(super) fn take_away(args: &Args, patience: Option<Duration>) -> Result<ExitCode, Failure> {
     let mountpoint = mountinfo::canonical(&args.mountpoint)
         .with_context(|| format!("cannot look at {}", args.mountpoint.display()))?;
     let entry = ours(&mountpoint)?;
@@ -53,7 +58,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         if args.no_wait {
             client.give_way()?;
         } else {
-            uploaded(&mut client, &mountpoint.to_string_lossy())?;
+            let place = mountpoint.to_string_lossy();
+            if !uploaded(&mut client, &place, patience)? {
+                return Ok(ExitCode::SUCCESS);
+            }
         }
         wait_for_end(client, pong.pid)?;
     }
@@ -73,19 +81,35 @@ fn ours(mountpoint: &Path) -> anyhow::Result<Entry> {
     }
 }
 
-/// Shows how far the uploads are until the account has everything that it takes.
-fn uploaded(client: &mut Client, mountpoint: &str) -> anyhow::Result<()> {
+/// Shows how far the uploads are until the account has everything that it takes; whether it has.
+fn uploaded(
+    client: &mut Client,
+    mountpoint: &str,
+    patience: Option<Duration>,
+) -> anyhow::Result<bool> {
     let mut progress = Progress::new(false);
     let mut left = Left::default();
-    let synced = client.ask_long(&Request::Sync { inode: None }, |told| {
+    let mut moved = Instant::now();
+    let synced = client.ask_while(&Request::Sync { inode: None }, |told| {
         if let Answer::Left(now) = told {
+            if now != left {
+                moved = Instant::now();
+            }
             left = now;
             sync::show(&mut progress, mountpoint, now);
         }
+        patience.is_none_or(|patience| moved.elapsed() < patience)
     });
     progress.wipe();
     match synced {
-        Ok(Answer::Synced(synced)) if synced.failed > 0 => {
+        Ok(None) => {
+            log::warn!(
+                "unmounted; {} wait for the service, and their process goes on trying",
+                sync::rest(left)
+            );
+            return Ok(false);
+        }
+        Ok(Some(Answer::Synced(synced))) if synced.failed > 0 => {
             log::warn!(
                 "{} files or folders were not taken by the account; they are kept, and the next mount says \
                  why (fichierfs status)",
@@ -99,11 +123,11 @@ fn uploaded(client: &mut Client, mountpoint: &str) -> anyhow::Result<()> {
                 log::warn!("{} are left to the next mount", sync::rest(left));
             }
         }
-        // A read-only mount, or one of another version.
-        Err(AskError::Refused(why)) => log::info!("{why}"),
+        // A read-only mount, one of another version, or one that is past waiting.
+        Err(AskError::Refused(why)) => log::debug!("{why}"),
         Err(error) => return Err(error.into()),
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Waits for the process, which gives the account free.

@@ -80,7 +80,9 @@ impl KeyPlaces {
         if let Some(folder) = self.credentials {
             // systemd guards its credentials itself, with access lists that look like 0440.
             let path = folder.join(CREDENTIAL);
-            if let Some(Bounded { text, .. }) = private::read_if_there(&path, WHAT, LONGEST)? {
+            let found = private::read_if_there(&path, WHAT, LONGEST)?;
+            // An empty one is what a unit sets where there is no key to be loaded (`SetCredential=`).
+            if let Some(Bounded { text, .. }) = found.filter(|it| !it.text.trim().is_empty()) {
                 return parse(&text, format!("credential {CREDENTIAL}"));
             }
         }
@@ -189,6 +191,8 @@ mod tests {
             let found = full(left_out).find(&account).unwrap();
             assert_eq!(found.key.expose(), key(letter), "{}", found.origin);
         }
+        fs::write(dir.path().join(CREDENTIAL), "\n").unwrap();
+        assert_eq!(full(2).find(&account).unwrap().key.expose(), key('d'));
         fs::remove_file(&stored).unwrap();
         let err = full(6).find(&account).unwrap_err().to_string();
         assert!(err.contains("fichierfs login"), "{err}");

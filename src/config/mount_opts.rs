@@ -90,6 +90,12 @@ pub fn settings(
                     "only root may ask for this; leave it out",
                 ));
             }
+            ("remount", None) => {
+                return Err(ConfigError::option(
+                    origin,
+                    "a mount cannot be changed while it is there; unmount it and mount it again",
+                ));
+            }
             _ if known(&long) => set(&long, value),
             _ if IGNORED.contains(&name) || name.starts_with("x-") || name.starts_with("X-") => {}
             _ if terms.sloppy => {}
@@ -168,6 +174,8 @@ mod tests {
     fn unknown_options_are_named_unless_sloppy() {
         let err = read("ro,frobnicate=3", Terms::default()).unwrap_err();
         assert!(err.contains("frobnicate"), "{err}");
+        let err = read("remount,ro", Terms::default()).unwrap_err();
+        assert!(err.contains("mount it again"), "{err}");
         let sloppy = Terms {
             sloppy: true,
             ..Terms::default()

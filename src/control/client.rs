@@ -109,12 +109,28 @@ impl Client {
         request: &Request,
         mut told: impl FnMut(Answer),
     ) -> Result<Answer, AskError> {
+        let answer = self.ask_while(request, |interim| {
+            told(interim);
+            true
+        })?;
+        answer.ok_or(AskError::Malformed)
+    }
+
+    /// The same for as long as `told` wants to hear more; `None` when it did not. The client is of no
+    /// use then.
+    pub fn ask_while(
+        &mut self,
+        request: &Request,
+        mut told: impl FnMut(Answer) -> bool,
+    ) -> Result<Option<Answer>, AskError> {
         let mut answer = self.ask(request, SILENCE)?;
         while answer.is_interim() {
-            told(answer);
+            if !told(answer) {
+                return Ok(None);
+            }
             answer = self.answer(SILENCE)?;
         }
-        Ok(answer)
+        Ok(Some(answer))
     }
 
     /// Asks a process whose mount is gone to leave what the account does not have to the next mount, and to
@@ -137,7 +153,11 @@ impl Client {
 
     /// Asks to be told when the mount's process has ended; the rest is [`End::wait`].
     pub fn watch_end(mut self) -> Result<End, AskError> {
-        self.send(&Request::Wait)?;
+        match self.send(&Request::Wait) {
+            // It closed its socket a moment ago, and is about to go.
+            Err(AskError::Connection(error)) if is_end(&error) && self.process.is_some() => {}
+            sent => sent?,
+        }
         Ok(End {
             stream: self.stream,
             process: self.process,

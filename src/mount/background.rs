@@ -264,6 +264,11 @@ fn redirect(log: &File) -> io::Result<()> {
     Ok(())
 }
 
+/// Tells systemd's watchdog that all is well.
+pub(super) fn notify_alive() {
+    notify(&[NotifyState::Watchdog]);
+}
+
 /// Tells systemd, if it listens. That it cannot be told is no reason not to serve.
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(err) = sd_notify::notify(states) {

@@ -42,10 +42,26 @@ enum Phase {
     Leaving,
 }
 
+/// How long those who wait for the uploads may take to hear that all is done: they look a few times a
+/// second.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// How near its end a mount is; commands ask, and may hurry it.
 #[derive(Debug)]
 pub(super) struct Ending {
     phase: watch::Sender<Phase>,
+    /// Commands that wait for the uploads.
+    waiting: watch::Sender<usize>,
+}
+
+/// A command that waits for the uploads, until this goes.
+#[derive(Debug)]
+pub(super) struct Waiting<'a>(&'a Ending);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.send_modify(|count| *count -= 1);
+    }
 }
 
 impl Ending {
@@ -53,7 +69,21 @@ impl Ending {
     pub(super) fn new() -> Self {
         Self {
             phase: watch::Sender::new(Phase::Mounted),
+            waiting: watch::Sender::new(0),
         }
+    }
+
+    /// Somebody waits for the uploads and shall hear that they are done.
+    pub(super) fn waiting(&self) -> Waiting<'_> {
+        self.waiting.send_modify(|count| *count += 1);
+        Waiting(self)
+    }
+
+    /// All is done: waits until everybody who waited for it has heard so.
+    async fn heard(&self) {
+        let mut waiting = self.waiting.subscribe();
+        // Who does not listen learns it by the end of the process.
+        let _ = tokio::time::timeout(LAST_WORDS, waiting.wait_for(|count| *count == 0)).await;
     }
 
     /// Whether the mount is gone.
@@ -100,7 +130,10 @@ pub(super) async fn drain(
         loop {
             tokio::select! {
                 biased;
-                _ = &mut drained => break,
+                _ = &mut drained => {
+                    ending.heard().await;
+                    break;
+                }
                 () = ending.left() => break,
                 signal = signals.next() => match signal {
                     Signal::StopNow => break,
@@ -194,6 +227,22 @@ fn changes(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_waits_is_waited_for() {
+        let ending = Ending::new();
+        ending.heard().await;
+        let first = ending.waiting();
+        let second = ending.waiting();
+        drop(first);
+        let heard = ending.heard();
+        tokio::pin!(heard);
+        let moment = Duration::from_millis(20);
+        assert!(tokio::time::timeout(moment, &mut heard).await.is_err());
+        drop(second);
+        heard.await;
+        assert_eq!(*ending.waiting.borrow(), 0);
+    }
 
     #[tokio::test]
     async fn only_a_mount_that_is_gone_gives_way() {

@@ -26,5 +26,6 @@ pub mod stale;
 mod state;
 mod take_over;
 pub mod users;
+mod watchdog;
 
 pub use serve::run;

@@ -54,6 +54,7 @@ pub(super) async fn sync(control: &Control, inode: Option<u64>, teller: &Teller)
         Ok(above) => above,
         Err(refusal) => return Answer::error(refusal),
     };
+    let _waiting = control.ending.waiting();
     let outbox = control.volume.outbox();
     let mut steps = outbox.steps();
     let mut of_bytes = 0;

@@ -12,6 +12,7 @@ use super::ending::{self, Ending};
 use super::kernel::{self, Attached};
 use super::parts::{self, AFTER_SILENCE, Parts};
 use super::signals::{Signal, Signals};
+use super::watchdog::Watchdog;
 use crate::api::scheduler::Fingerprint;
 use crate::api::{self, Client, Requester};
 use crate::config;
@@ -140,6 +141,12 @@ async fn serve(
         });
     }
     ready.now()?;
+    ready.status(&format!(
+        "account {} at {}",
+        config.account.name,
+        config.mountpoint.display()
+    ));
+    let watchdog = Watchdog::start(&config.mountpoint, &runtime);
     let watch = Watch {
         client: client.clone(),
         tree: tree.clone(),
@@ -163,6 +170,9 @@ async fn serve(
             signal = signals.next() => match signal {
                 Signal::Stop => {
                     ready.stopping();
+                    if let Some(watchdog) = &watchdog {
+                        watchdog.mount_goes();
+                    }
                     tree.stop();
                     break end(&attached, &mut session, &mut signals, clock, &mut is_urgent).await;
                 }
@@ -175,6 +185,9 @@ async fn serve(
             },
         }
     };
+    if let Some(watchdog) = &watchdog {
+        watchdog.mount_goes();
+    }
     drop(mounted);
     tree.stop();
     // What a program had open and did not close counts as closed.

@@ -4,5 +4,6 @@ pub mod cached;
 pub mod clock;
 pub mod codec;
 pub mod deadline;
+pub mod paint;
 pub mod retry;
 pub mod sync;
