@@ -316,6 +316,7 @@ fn pong(config: &config::Mount, attached: &Attached, clock: Clock) -> Pong {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         state_dir: config.account.state_dir.to_string_lossy().into_owned(),
         since: clock.unix().as_secs(),
+        page: None,
     }
 }
 

@@ -37,6 +37,7 @@ use crate::api::{Ask, Client, FileUrl, FolderId, Priority, Requester};
 use crate::tree::{Ino, Store, StoreError};
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
+use crate::util::flow::Flow;
 use crate::util::sync::lock;
 use bytes::Bytes;
 use intent::{Done, Entry, Place, Remote, Version};
@@ -155,6 +156,10 @@ pub struct OutboxSnapshot {
     pub failed: Vec<(Ino, Box<str>)>,
     /// Files that are being uploaded.
     pub transfers: Vec<FileTransfer>,
+    /// Bytes handed over since the process began, whatever became of them.
+    pub uploaded: u64,
+    /// Bytes per second lately, all uploads together.
+    pub speed: u64,
 }
 
 /// A file that is being uploaded.
@@ -166,6 +171,8 @@ pub struct FileTransfer {
     pub bytes: u64,
     /// Bytes of it that were handed over. All of them: the service has not confirmed it yet.
     pub sent: u64,
+    /// Bytes per second lately.
+    pub speed: u64,
 }
 
 /// The outbox of one account; cheap to clone.
@@ -183,6 +190,8 @@ struct Shared {
     state: Arc<Mutex<State>>,
     numbers: Arc<Numbers>,
     journal: Journal,
+    /// What uploads hand over.
+    sent: Arc<Flow>,
     /// Something can be planned that could not before.
     stirred: Arc<Notify>,
     /// Counts what was done; to wait for.
@@ -227,6 +236,7 @@ impl Outbox {
             state,
             numbers,
             journal,
+            sent: Arc::new(Flow::new(clock)),
             stirred,
             steps: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
@@ -394,6 +404,8 @@ impl Outbox {
         let mut snapshot = OutboxSnapshot {
             sent: state.sent_bytes(),
             transfers: state.transfers(),
+            uploaded: self.shared.sent.bytes(),
+            speed: self.shared.sent.speed(),
             ..OutboxSnapshot::default()
         };
         for (ino, entry) in state.intents.entries() {

@@ -213,13 +213,17 @@ impl State {
     pub(super) fn transfers(&self) -> Vec<FileTransfer> {
         let each = self.uploads.values().flat_map(|transfer| {
             let mut handed_over = transfer.progress.bytes();
+            // Files follow each other: one at a time moves.
+            let mut speed = Some(transfer.progress.speed());
             transfer.files.iter().map(move |(ino, bytes)| {
                 let sent = handed_over.min(*bytes);
                 handed_over -= sent;
+                let moves = (sent < *bytes).then(|| speed.take()).flatten();
                 FileTransfer {
                     ino: *ino,
                     bytes: *bytes,
                     sent,
+                    speed: moves.unwrap_or(0),
                 }
             })
         });

@@ -11,7 +11,8 @@ use super::report::{self, Outcome, Sent};
 use super::run::{APPEARS, Landed};
 use super::state::Transfer;
 use crate::api::{
-    ApiError, ErrorKind, FolderId, Reached, UploadFile, UploadTicket, Whirlpool, WhirlpoolHasher,
+    ApiError, ErrorKind, FolderId, Reached, UploadFile, UploadProgress, UploadTicket, Whirlpool,
+    WhirlpoolHasher,
 };
 use crate::tree::{Ino, decode, encode};
 use crate::util::sync::lock;
@@ -219,6 +220,7 @@ async fn transfer(
             .iter()
             .map(|file| (file.ino, file.version.size))
             .collect(),
+        progress: UploadProgress::part_of(&shared.sent),
         ..Transfer::default()
     };
     lock(&shared.state).transfer(transfer.clone());

@@ -189,7 +189,7 @@ async fn attempt(
     {
         watch.enter(Phase::Transfer);
         let received = chunk.len() as u64;
-        Counters::add(&shared.counters.fetched, received);
+        file.fetched.add(received);
         watch.tally().fetched(received);
         let rest = file.arrived(number, &chunk);
         if shared.pace.is_limited() {
