@@ -13,6 +13,7 @@ use crate::config::AccountName;
 use crate::control::client::AskError;
 use crate::control::status::{
     CallFigures, DiskFigures, Document, Found, GateFigures, LargeFigures, ReadFigures, TreeFigures,
+    because,
 };
 use crate::control::{AccountAnswer, Answer, Client, Pong, Request, Status};
 use crate::mount::mountinfo::{self, Entry};
@@ -252,7 +253,7 @@ fn account_line(found: &Found) -> String {
     format!(
         "{}, {}, {} used{free} (as of {} ago)",
         found.account,
-        super::account::offer(info.offer),
+        info.offer,
         decimal(info.cold_storage.saturating_add(info.hot_storage)),
         span(*age_seconds),
     )
@@ -386,19 +387,6 @@ fn gate(gate: &GateFigures, zone: &TimeZone, now: Timestamp) -> String {
         GateFigures::Probing { cause } => {
             format!("trying a single call: {}", because(cause))
         }
-    }
-}
-
-/// The causes of `docs/status.md` in words.
-fn because(cause: &str) -> &str {
-    match cause {
-        "flood" => "the service said \"too many calls\"",
-        "banned" => "the service has locked this address",
-        "owner_locked" => "the service said \"owner locked\"",
-        "maintenance" => "the service is in maintenance",
-        "down" => "the service only answers with failures",
-        "unknown" => "nothing is known of earlier calls",
-        other => other,
     }
 }
 

@@ -154,6 +154,8 @@ impl MountOptions {
             upload,
             drain,
             cdn,
+            metrics,
+            metrics_public,
             noexec,
             noatime,
         } = self;
@@ -179,6 +181,8 @@ impl MountOptions {
             upload: upload.or(lower.upload),
             drain: drain.or(lower.drain),
             cdn: cdn.or(lower.cdn),
+            metrics: metrics.or(lower.metrics),
+            metrics_public: metrics_public.or(lower.metrics_public),
             noexec: noexec.or(lower.noexec),
             noatime: noatime.or(lower.noatime),
         }

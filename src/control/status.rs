@@ -180,6 +180,19 @@ pub enum GateFigures {
     },
 }
 
+/// The causes of `docs/status.md` in words.
+pub fn because(cause: &str) -> &str {
+    match cause {
+        "flood" => "the service said \"too many calls\"",
+        "banned" => "the service has locked this address",
+        "owner_locked" => "the service said \"owner locked\"",
+        "maintenance" => "the service is in maintenance",
+        "down" => "the service only answers with failures",
+        "unknown" => "nothing is known of earlier calls",
+        other => other,
+    }
+}
+
 /// File contents.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

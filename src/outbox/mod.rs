@@ -46,6 +46,7 @@ use numbers::Numbers;
 use state::State;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -101,6 +102,10 @@ pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
     fn told(&self, done: &Done, left: Option<&Entry>) -> Option<Vec<u8>>;
     /// What was remembered and is shown by the account, since this was asked last.
     fn shown(&self) -> Vec<Ino>;
+    /// Where a place is shown, for people.
+    fn shown_at(&self, place: &Place) -> PathBuf {
+        PathBuf::from(&*place.name)
+    }
     /// What was changed of a file or folder is given up: it is as the account has it, `has`, if it has it.
     fn taken_back(&self, ino: Ino, has: Option<&Remote>);
 }

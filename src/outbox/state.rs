@@ -476,7 +476,6 @@ impl State {
 
     /// It is left to a person.
     pub(super) fn fail(&mut self, ino: Ino, reason: &str) {
-        log::warn!("inode {ino} is left alone until `fichierfs retry`: {reason}");
         self.full.remove(&ino);
         self.intents.fail(ino, reason);
     }

@@ -209,7 +209,14 @@ async fn attempt(
         }
     }
     let came = announced - body.left();
-    shared.line.brought(came, shared.clock.now().since(began));
+    let took = shared.clock.now().since(began);
+    shared.line.brought(came, took);
+    log::debug!(
+        "file {}: {came} bytes in {} ms, the first after {} ms",
+        file.id,
+        took.as_millis(),
+        began.since(asked).as_millis()
+    );
     Ok(())
 }
 

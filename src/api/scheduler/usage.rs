@@ -4,7 +4,7 @@ use crate::util::clock::Moment;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// What one count covers: an hour is known to within that.
+/// What one count covers. What began before the hour and ends in it counts as of it.
 const CELL: Duration = Duration::from_secs(5 * 60);
 
 /// Cells of an hour and of a day.
@@ -26,7 +26,7 @@ impl Usage {
     /// A call starts.
     pub(super) fn note(&mut self, now: Moment) {
         let now = cell(now);
-        self.cells.retain(|(cell, _)| cell + DAY > now);
+        self.cells.retain(|(cell, _)| cell + DAY >= now);
         match self.cells.back_mut() {
             Some((cell, count)) if *cell == now => *count += 1,
             _ => self.cells.push_back((now, 1)),
@@ -45,7 +45,7 @@ impl Usage {
 
     fn of_last(&self, cells: u64, now: Moment) -> u64 {
         let now = cell(now);
-        let recent = self.cells.iter().filter(|(cell, _)| cell + cells > now);
+        let recent = self.cells.iter().filter(|(cell, _)| cell + cells >= now);
         // A damaged record may hold any count.
         recent.fold(0, |sum: u64, (_, count)| sum.saturating_add(*count))
     }
@@ -63,7 +63,7 @@ impl Usage {
         let now = cell(now);
         let cells = ages.iter().filter_map(|(age, count)| {
             let passed = age.saturating_add(later.as_secs()) / CELL.as_secs();
-            (passed < DAY).then(|| (now.saturating_sub(passed), *count))
+            (passed <= DAY).then(|| (now.saturating_sub(passed), *count))
         });
         // A damaged record must not make it larger, nor mix up its order.
         let mut cells: Vec<(u64, u64)> = cells.collect();
@@ -110,13 +110,13 @@ mod tests {
                 now += pause;
                 usage.note(at(now));
             }
-            prop_assert!(usage.cells.len() as u64 <= DAY);
+            prop_assert!(usage.cells.len() as u64 <= DAY + 1);
             prop_assert!(usage.last_hour(at(now)) <= usage.last_day(at(now)));
             let kept = Usage::of_ages(&usage.ages(at(now)), Duration::ZERO, at(now));
             prop_assert_eq!(kept, usage);
             let odd = Usage::of_ages(&damaged, Duration::from_secs(u64::MAX), at(now));
             prop_assert!(odd.cells.is_empty());
-            prop_assert!(Usage::of_ages(&damaged, Duration::ZERO, at(now)).cells.len() as u64 <= DAY);
+            prop_assert!(Usage::of_ages(&damaged, Duration::ZERO, at(now)).cells.len() as u64 <= DAY + 1);
         }
     }
 }
