@@ -334,11 +334,30 @@ fn refused(html: &mut Html, status: &Status) {
     });
 }
 
+/// Whether it is trouble when all of something is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WhenFull {
+    /// A cache is made to be full.
+    Fine,
+    /// There should be some left.
+    Trouble,
+}
+
 /// What is used of what there is.
-fn meter(html: &mut Html, what: &str, used: u64, of: u64, words: fn(u64) -> String) {
+fn meter(
+    html: &mut Html,
+    what: &str,
+    (used, of): (u64, u64),
+    full: WhenFull,
+    words: fn(u64) -> String,
+) {
     let percent = percent(used, of);
+    let high = match full {
+        WhenFull::Fine => "",
+        WhenFull::Trouble => " high=\"90\"",
+    };
     html.add(format_args!(
-        "<div><dt>{what}</dt><dd><meter max=\"100\" high=\"90\" value=\"{percent}\" aria-label=\"{what}\">{percent} %</meter> \
+        "<div><dt>{what}</dt><dd><meter max=\"100\"{high} value=\"{percent}\" aria-label=\"{what}\">{percent} %</meter> \
          {} of {}</dd></div>\n",
         words(used),
         words(of)
@@ -355,13 +374,25 @@ fn room(html: &mut Html, status: &Status) {
                 .cold_storage
                 .saturating_add(account.info.hot_storage);
             match account.info.available_cold_storage.map(u64::try_from) {
-                Some(Ok(free)) => meter(html, "Account", used, used.saturating_add(free), decimal),
+                Some(Ok(free)) => meter(
+                    html,
+                    "Account",
+                    (used, used.saturating_add(free)),
+                    WhenFull::Trouble,
+                    decimal,
+                ),
                 Some(Err(_)) => html.fact("Account", format!("{}, nothing free", decimal(used))),
                 None => html.fact("Account", format!("{} used", decimal(used))),
             }
         }
         if let Some(disk) = &reading.disk {
-            meter(html, "Disk cache", disk.bytes, disk.budget_bytes, binary);
+            meter(
+                html,
+                "Disk cache",
+                (disk.bytes, disk.budget_bytes),
+                WhenFull::Fine,
+                binary,
+            );
             if let Some(problem) = &disk.problem {
                 html.fact("Disk cache is not used", problem);
             }
@@ -369,30 +400,24 @@ fn room(html: &mut Html, status: &Status) {
         meter(
             html,
             "Memory",
-            reading.memory_bytes,
-            reading.memory_budget_bytes,
+            (reading.memory_bytes, reading.memory_budget_bytes),
+            WhenFull::Fine,
             binary,
         );
         if !writing.read_only {
             meter(
                 html,
                 "Staging",
-                writing.staging_bytes,
-                writing.staging_budget_bytes,
+                (writing.staging_bytes, writing.staging_budget_bytes),
+                WhenFull::Trouble,
                 binary,
             );
         }
         if writing.staging_lost > 0 {
             html.fact("Set aside after damage", writing.staging_lost.to_string());
         }
-        html.fact(
-            "Read by programs",
-            format!(
-                "{}, {} of it from the disk cache",
-                binary(reading.asked_bytes),
-                binary(reading.from_disk_bytes)
-            ),
-        );
+        html.fact("Read by programs", binary(reading.asked_bytes));
+        html.fact("From the disk cache", binary(reading.from_disk_bytes));
         html.add(format_args!("</dl>\n"));
     });
 }
@@ -411,9 +436,10 @@ fn calls(html: &mut Html, status: &Status, now: &Zoned) {
         html.fact("Gate", gate);
         html.fact(
             "Rate",
-            format!("at most {:.1} a second, {} free now", calls.rate, calls.free),
+            format!("at most {:.1} a second", calls.rate),
         );
-        meter(html, "Last hour", calls.last_hour, calls.hour_most, |it| it.to_string());
+        meter(html, "Last hour", (calls.last_hour, calls.hour_most), WhenFull::Trouble, |it| it.to_string());
+        html.fact("Free now", calls.free.to_string());
         html.fact("Last day", calls.last_day.to_string());
         let waiting: Vec<String> = calls
             .waiting
@@ -458,8 +484,8 @@ fn names(html: &mut Html, status: &Status) {
             meter(
                 html,
                 "Folders listed",
-                tree.folders_listed,
-                tree.folders,
+                (tree.folders_listed, tree.folders),
+                WhenFull::Fine,
                 |it| it.to_string(),
             );
         }
