@@ -154,8 +154,9 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// Whether standard error is the journal's own stream (systemd.exec(5), `JOURNAL_STREAM`).
-fn is_journal() -> bool {
+/// Whether standard error is the journal's own stream (systemd.exec(5), `JOURNAL_STREAM`): then a line may
+/// begin with its priority, `<3>` for an error.
+pub fn is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
         return false;
     };

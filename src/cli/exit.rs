@@ -7,6 +7,7 @@
 //! | 2 | the options or arguments are wrong | the system failed us |
 //! | 32 | - | the mount failed |
 use crate::config::ConfigError;
+use crate::logging;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -66,7 +67,8 @@ pub fn report(name: &str, result: Result<ExitCode, Failure>) -> ExitCode {
 pub fn tell(name: &str, failure: &Failure) {
     if let Some(why) = &failure.why {
         // Where there is no standard error, nobody can be told.
-        let _ = writeln!(io::stderr(), "{name}: {}", sentence(why));
+        let priority = if logging::is_journal() { "<3>" } else { "" };
+        let _ = writeln!(io::stderr(), "{priority}{name}: {}", sentence(why));
     }
 }
 

@@ -54,23 +54,21 @@ pub(super) fn draining(account: Option<&AccountName>) -> Vec<(Client, Pong)> {
     let Ok(around) = Surroundings::of_process() else {
         return Vec::new();
     };
-    let mut found = if account.is_none() {
-        find::of_any_account(&around.places)
-    } else {
-        Vec::new()
-    };
+    let is_named = account.is_some();
     let options = AccountOptions {
         account: account.cloned(),
         ..AccountOptions::default()
     };
     // It may have been told a state folder of its own.
-    if let Ok(account) = Account::resolve(options, &around)
-        && let Some(mut client) = find::of_account(&account)
-        && let Ok(pong) = client.ping()
-        && found.iter().all(|(_, known)| known.pid != pong.pid)
-    {
-        found.push((client, pong));
-    }
+    let account = Account::resolve(options, &around).ok();
+    let mut found = if is_named {
+        let client = account.and_then(|account| find::of_account(&account));
+        let asked = client.and_then(|mut client| client.ping().ok().map(|pong| (client, pong)));
+        asked.into_iter().collect()
+    } else {
+        let known = account.map_or_else(Vec::new, |account| place::of(&account));
+        find::of_any_account(&around.places, &known)
+    };
     found.retain(|(_, pong)| {
         mountinfo::is_there(&pong.account, &pong.device).is_ok_and(|is_mounted| !is_mounted)
     });

@@ -76,13 +76,12 @@ pub fn of_account(account: &Account) -> Option<Client> {
 }
 
 /// The processes that serve an account, with or without a mount, each once: those of this user, for root
-/// those of everybody. They are looked for where accounts without a state folder of their own choice have
-/// their sockets.
-pub fn of_any_account(around: &Places) -> Vec<(Client, Pong)> {
+/// those of everybody. They are looked for at `known` and where accounts usually have their sockets.
+pub fn of_any_account(around: &Places, known: &[PathBuf]) -> Vec<(Client, Pong)> {
     let own = nix::unistd::geteuid();
     let table = fs::read(TABLE).unwrap_or_default();
-    let mut places = listening(&table, |path| is_usual(path));
-    for place in place::of_all(around) {
+    let mut places = listening(&table, is_usual);
+    for place in place::of_all(around).into_iter().chain(known.to_vec()) {
         if !places.contains(&place) {
             places.push(place);
         }

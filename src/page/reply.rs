@@ -66,21 +66,49 @@ pub(super) enum Wanted {
     Icon,
 }
 
-/// What `request` asks for, or the refusal it gets.
-pub(super) fn wanted<B>(request: &Request<B>, hosts: Hosts) -> Result<Wanted, Response<String>> {
+/// Why a request gets nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It asks by a name that is none of ours.
+    Host,
+    /// It would change something.
+    Method,
+    /// There is nothing there.
+    Path,
+    /// The mount does not answer.
+    Silence,
+}
+
+impl Refused {
+    fn code(self) -> StatusCode {
+        match self {
+            Self::Host => StatusCode::MISDIRECTED_REQUEST,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Path => StatusCode::NOT_FOUND,
+            Self::Silence => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Host => {
+                "This address is not known here. Ask for it by an address of this machine, such as \
+                 127.0.0.1, or by the name localhost.\n"
+            }
+            Self::Method => "Nothing can be changed here.\n",
+            Self::Path => "There is a page for people at / and one for Prometheus at /metrics.\n",
+            Self::Silence => "The mount does not answer.\n",
+        }
+    }
+}
+
+/// What `request` asks for.
+pub(super) fn wanted<B>(request: &Request<B>, hosts: Hosts) -> Result<Wanted, Refused> {
     if !is_ours(request, hosts) {
-        let why = "This address is not known here. Ask for it by an address of this machine, such as \
-                   127.0.0.1, or by the name localhost.\n";
-        return Err(refusal(StatusCode::MISDIRECTED_REQUEST, why));
+        return Err(Refused::Host);
     }
     if ![Method::GET, Method::HEAD].contains(request.method()) {
-        let mut refusal = refusal(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "Nothing can be changed here.\n",
-        );
-        let methods = HeaderValue::from_static("GET, HEAD");
-        refusal.headers_mut().insert(ALLOW, methods);
-        return Err(refusal);
+        return Err(Refused::Method);
     }
     let uri = request.uri();
     match uri.path() {
@@ -90,10 +118,7 @@ pub(super) fn wanted<B>(request: &Request<B>, hosts: Hosts) -> Result<Wanted, Re
         "/metrics" => Ok(Wanted::Metrics(format(request.headers()))),
         "/style.css" => Ok(Wanted::Style),
         "/icon.svg" => Ok(Wanted::Icon),
-        _ => Err(refusal(
-            StatusCode::NOT_FOUND,
-            "There is a page for people at / and one for Prometheus at /metrics.\n",
-        )),
+        _ => Err(Refused::Path),
     }
 }
 
@@ -167,8 +192,13 @@ impl Wanted {
 }
 
 /// An answer that says why there is none.
-pub(super) fn refusal(status: StatusCode, why: &str) -> Response<String> {
-    response(status, TEXT, why.to_owned())
+pub(super) fn refusal(why: Refused) -> Response<String> {
+    let mut refusal = response(why.code(), TEXT, why.words().to_owned());
+    if why == Refused::Method {
+        let methods = HeaderValue::from_static("GET, HEAD");
+        refusal.headers_mut().insert(ALLOW, methods);
+    }
+    refusal
 }
 
 fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<String> {
@@ -200,7 +230,7 @@ mod tests {
     }
 
     fn code(request: &Request<()>) -> u16 {
-        wanted(request, Hosts::Loopback).map_or_else(|it| it.status().as_u16(), |_| 200)
+        wanted(request, Hosts::Loopback).map_or_else(|it| it.code().as_u16(), |_| 200)
     }
 
     #[test]
@@ -253,6 +283,7 @@ mod tests {
         assert_eq!(code(&request("HEAD", "/metrics?x", "localhost")), 200);
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "BREW"] {
             let refused = wanted(&request(method, "/", "localhost"), Hosts::Any).unwrap_err();
+            let refused = refusal(refused);
             assert_eq!(refused.status(), 405, "{method}");
             assert_eq!(refused.headers()[ALLOW], "GET, HEAD");
         }
@@ -315,7 +346,7 @@ mod tests {
             assert!(!headers.contains_key("access-control-allow-origin"));
         }
         assert!(
-            refusal(StatusCode::NOT_FOUND, "")
+            refusal(Refused::Path)
                 .headers()
                 .contains_key(X_FRAME_OPTIONS)
         );

@@ -2,13 +2,13 @@
 //!
 //! Promises: connections, what they send and their time are bounded, so that no client can hold up the mount;
 //! one request a connection, since nobody asks often.
-use super::reply::{self, Hosts};
+use super::reply::{self, Hosts, Refused};
 use crate::control::{Answer, Answers, Request as Asked, Status, Teller};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io;
@@ -112,13 +112,10 @@ async fn respond(
     hosts: Hosts,
 ) -> Response<String> {
     let mut response = match reply::wanted(request, hosts) {
-        Err(refusal) => refusal,
+        Err(why) => reply::refusal(why),
         Ok(wanted) if wanted.needs_status() => match status(answers).await {
             Some(status) => reply::answer(wanted, &status),
-            None => reply::refusal(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The mount does not answer.\n",
-            ),
+            None => reply::refusal(Refused::Silence),
         },
         Ok(wanted) => reply::answer(wanted, &Status::default()),
     };

@@ -1,6 +1,7 @@
 //! The status page in a browser, while an upload runs.
 use crate::harness::{Drive, assert_well_behaved, eventually};
 use crate::visible::{hurry, page_of, slow_drive, status_of};
+use fake_1fichier::Shape;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -10,14 +11,15 @@ use tempfile::TempDir;
 /// What the upload is called: nothing of it may be more than text.
 const NAME: &str = "holiday <b>& \"friends\".mkv";
 
-/// Bytes of it: on its way for as long as a browser on a busy machine takes.
+/// Bytes of it, and how many a second go: it is on its way for as long as a browser on a busy machine takes.
 const SIZE: usize = 60_000_000;
+const SPEED: f64 = 5e5;
 
 /// How long a browser may take; machines without a graphics card draw slowly.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where pictures of the page are kept for somebody to look at, if that is wanted.
-const KEEP: &str = "FICHIERFS_TEST_SCREENSHOTS";
+const KEEP: &str = "PAGE_SCREENSHOTS";
 
 /// A browser; says loudly when there is none, so that a green run does not look like more than it is.
 fn browser() -> Option<PathBuf> {
@@ -101,13 +103,14 @@ fn pixels(png: &Path) -> (u32, u32, Vec<u8>) {
 
 /// Takes a picture of the page of `width` times `height` and looks at it: it must be of that size and show
 /// something: ground, cards, text, and the colour of the bar.
-fn picture(browser: &Path, url: &str, (width, height): (u32, u32), name: &str, more: &[&str]) {
+fn picture(browser: &Path, url: &str, (width, height): (u32, u32), name: &str, is_dark: bool) {
     let dir = TempDir::new().unwrap();
     let png = dir.path().join("page.png");
     let size = format!("--window-size={width},{height}");
     let to = format!("--screenshot={}", png.display());
     let mut arguments = vec![&*size, &*to, "--force-device-scale-factor=1"];
-    arguments.extend(more);
+    // What a system that prefers dark colours tells its browser.
+    arguments.extend(is_dark.then_some("--blink-settings=preferredColorScheme=0"));
     look(browser, &arguments, url);
     let (got_width, got_height, pixels) = pixels(&png);
     assert_eq!((got_width, got_height), (width, height), "{name}");
@@ -117,10 +120,15 @@ fn picture(browser: &Path, url: &str, (width, height): (u32, u32), name: &str, m
         *colours.entry(pixel).or_default() += 1;
     }
     assert!(colours.len() > 50, "{name}: only {} colours", colours.len());
-    let most = colours.values().max().unwrap();
+    let (ground, most) = colours.iter().max_by_key(|(_, count)| **count).unwrap();
     assert!(
         *most < pixels.len() / 3 * 95 / 100,
         "{name} is nearly blank"
+    );
+    assert_eq!(
+        ground.iter().all(|part| *part < 64),
+        is_dark,
+        "{name} is {ground:?}"
     );
     // The bar of an upload, a green of its own.
     let is_green = |pixel: &[u8]| {
@@ -175,11 +183,15 @@ fn a_browser_shows_an_upload_under_way() {
     let Some(drive) = slow_drive("browser", &[]) else {
         return;
     };
+    drive.fake.set_shape(Shape {
+        connection_bytes_per_second: SPEED,
+        ..Shape::default()
+    });
     let url = format!("http://{}/", page_of(&drive));
     fs::write(drive.path(NAME), vec![7; SIZE]).unwrap();
     let sent = |drive: &Drive| status_of(drive)["writing"]["uploads"][0]["sent_bytes"].as_u64();
     eventually("a part of it was sent", || {
-        sent(&drive) > Some(SIZE as u64 / 20)
+        sent(&drive) > Some(SIZE as u64 / 30)
     });
     let before = sent(&drive).unwrap();
 
@@ -208,10 +220,9 @@ fn a_browser_shows_an_upload_under_way() {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!errors.contains("Content Security Policy"), "{errors}");
 
-    picture(&browser, &url, (1200, 900), "page", &[]);
-    picture(&browser, &url, (500, 900), "phone", &[]);
-    let dark = "--blink-settings=preferredColorScheme=0";
-    picture(&browser, &url, (1200, 900), "dark", &[dark]);
+    picture(&browser, &url, (1200, 900), "page", false);
+    picture(&browser, &url, (500, 900), "phone", false);
+    picture(&browser, &url, (1200, 900), "dark", true);
     assert!(
         sent(&drive).is_some(),
         "the pictures were taken after its end"

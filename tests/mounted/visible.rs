@@ -1,7 +1,7 @@
 //! What a mount shows of itself while something is on its way: status, `--watch`, metrics, log.
 use crate::harness::{self, Drive, assert_well_behaved, can_mount, eventually};
 use crate::schema;
-use fake_1fichier::Shape;
+use fake_1fichier::{Fault, FaultKind, Shape};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,7 +13,7 @@ use std::time::Duration;
 const SLOW: f64 = 1e6;
 
 /// Bytes of what is on its way.
-const LARGE: u64 = 12_000_000;
+const LARGE: usize = 12_000_000;
 
 /// A mount on a slow line with a status page, in real time; its film takes some seconds each way.
 pub(crate) fn slow_drive(account: &str, options: &[&str]) -> Option<Drive> {
@@ -27,7 +27,7 @@ pub(crate) fn slow_drive(account: &str, options: &[&str]) -> Option<Drive> {
     ];
     all.extend(options);
     let drive = Drive::with("1", &all, |account| {
-        account.add_synthetic(0, "film.mkv", LARGE, 7);
+        account.add_synthetic(0, "film.mkv", LARGE as u64, 7);
     })?;
     drive.fake.set_shape(Shape {
         connection_bytes_per_second: SLOW,
@@ -63,8 +63,8 @@ fn what_is_on_its_way_is_told_with_its_speed() {
         return;
     };
     let film = drive.path("film.mkv");
-    let reader = std::thread::spawn(move || harness::read_file(&film).unwrap().len() as u64);
-    fs::write(drive.path("up.bin"), vec![7; LARGE as usize]).unwrap();
+    let reader = std::thread::spawn(move || harness::read_file(&film).unwrap().len());
+    fs::write(drive.path("up.bin"), vec![7; LARGE]).unwrap();
     let mut status = Value::Null;
     eventually("both are on their way", || {
         status = status_of(&drive);
@@ -80,11 +80,11 @@ fn what_is_on_its_way_is_told_with_its_speed() {
     );
     assert_eq!(
         (&up["path"], &up["bytes"]),
-        (&"up.bin".into(), &LARGE.into())
+        (&"up.bin".into(), &Value::from(LARGE))
     );
     assert_eq!(
         (&down["path"], &down["bytes"]),
-        (&"film.mkv".into(), &LARGE.into())
+        (&"film.mkv".into(), &Value::from(LARGE))
     );
     assert_eq!(status["writing"]["uploading"], 1);
     assert_eq!(
@@ -111,7 +111,7 @@ fn what_is_on_its_way_is_told_with_its_speed() {
     text(&drive.run_at(&["sync"], ""));
     let status = status_of(&drive);
     assert!(
-        status["writing"]["uploaded_bytes"].as_u64() >= Some(LARGE),
+        status["writing"]["uploaded_bytes"].as_u64() >= Some(LARGE as u64),
         "{status}"
     );
     assert_eq!(status["writing"]["uploads"], Value::Array(Vec::new()));
@@ -247,7 +247,7 @@ fn a_watch_on_a_terminal_stays_in_its_bounds() {
         return;
     }
     let evil = "\u{1b}[2Jevil\u{202e}\n.bin";
-    fs::write(drive.path(evil), vec![7; LARGE as usize]).unwrap();
+    fs::write(drive.path(evil), vec![7; LARGE]).unwrap();
     eventually("it is on its way", || {
         status_of(&drive)["writing"]["uploads"][0]["bytes_per_second"].as_u64() > Some(0)
     });
@@ -281,6 +281,17 @@ fn a_watch_on_a_terminal_stays_in_its_bounds() {
     assert_eq!(end.trim(), "");
     assert!(frames.matches("\u{1b}[J").count() >= 3, "{frames:?}");
     assert!(!frames.contains('\u{202e}'), "{frames:?}");
+    // Nor is the log.
+    let log = drive.mount.log();
+    let uploaded: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("uploaded"))
+        .collect();
+    assert!(
+        uploaded.len() == 1 && uploaded[0].contains("\\u{1b}[2Jevil\\u{202e}\\n.bin ("),
+        "{log}"
+    );
+    assert!(!log.contains('\x1b'), "{log}");
     // NO_COLOR is set: nothing is painted, and the terminal takes all that comes.
     terminal(frames, (60, 20));
     let (first, _) = frames.split_once("\u{1b}[J").unwrap();
@@ -299,7 +310,7 @@ fn a_process_that_drains_is_shown_without_being_named() {
     let Some(mut drive) = slow_drive("some-other", &[]) else {
         return;
     };
-    fs::write(drive.path("up.bin"), vec![7; LARGE as usize]).unwrap();
+    fs::write(drive.path("up.bin"), vec![7; LARGE]).unwrap();
     let mut child = drive.mount.unmount_only();
     let mut found = Value::Null;
     eventually("it is shown", || {
@@ -319,6 +330,41 @@ fn a_process_that_drains_is_shown_without_being_named() {
     );
     hurry(&drive);
     assert!(child.wait().unwrap().success());
+    assert_well_behaved(&drive.fake);
+}
+
+/// One line for what the account does not take, with where it is and why; calls with their time for who asks.
+#[test]
+fn what_is_refused_and_what_calls_take_is_logged() {
+    let Some(mut drive) = Drive::with("20", &["--account", "logged", "-v"], |account| {
+        account.mkdir(0, "folder");
+    }) else {
+        return;
+    };
+    drive
+        .fake
+        .faults()
+        .add(Fault::on("upload.cgi", FaultKind::Quota));
+    fs::write(drive.path("folder/too large.bin"), b"bytes").unwrap();
+    eventually("it is refused", || drive.writing()["failed"] == 1);
+    assert!(drive.mount.umount().success());
+    let log = drive.mount.log();
+    let refused: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("was not taken"))
+        .collect();
+    assert_eq!(refused.len(), 1, "{log}");
+    assert!(
+        refused[0].contains(" WARN ") && refused[0].contains("folder/too large.bin"),
+        "{refused:?}"
+    );
+    let call = log
+        .lines()
+        .find(|line| line.contains("folder/ls: answered in "));
+    assert!(
+        call.is_some_and(|line| line.contains(" DEBUG ") && line.ends_with(" ms")),
+        "{log}"
+    );
     assert_well_behaved(&drive.fake);
 }
 
@@ -349,7 +395,7 @@ fn metrics_and_page_tell_what_the_status_tells() {
         return;
     };
     let address = page_of(&drive);
-    fs::write(drive.path("up.bin"), vec![7; LARGE as usize]).unwrap();
+    fs::write(drive.path("up.bin"), vec![7; LARGE]).unwrap();
     eventually("it is on its way", || {
         get(&address, "/metrics", "*/*").contains("\nfichierfs_uploads 1\n")
     });

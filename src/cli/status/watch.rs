@@ -69,6 +69,8 @@ pub(super) fn run(args: &Args, interval: Duration) -> Result<ExitCode, Failure> 
             return Ok(ExitCode::SUCCESS);
         }
         has_shown = true;
+        // What there is to warn of was said once; said again, it would stand in the middle of what is drawn.
+        log::set_max_level(log::LevelFilter::Off);
         std::thread::sleep(interval);
     }
 }
@@ -199,19 +201,39 @@ fn drawn(
             if matches!(label, "Download" | "Upload") {
                 continue;
             }
-            let value = printable(&value);
-            let label = format!("  {label:<LABEL$}");
-            let value = cut(&value, width.saturating_sub(columns(&label)));
-            let look = match label.trim() {
+            let look = match label {
                 "Problem" | "Refused" => Some(Look::Red),
                 _ => None,
             };
-            let value =
-                look.map_or_else(|| value.to_owned(), |look| painted(value, look, has_colour));
-            drawn.push(painted(&label, Look::Faint, has_colour) + &value);
+            let mut label = format!("  {label:<LABEL$}");
+            for part in wrapped(&printable(&value), width.saturating_sub(columns(&label))) {
+                let part =
+                    look.map_or_else(|| part.to_owned(), |look| painted(part, look, has_colour));
+                drawn.push(painted(&label, Look::Faint, has_colour) + &part);
+                label = " ".repeat(columns(&label));
+            }
         }
     }
     drawn
+}
+
+/// A text in lines of at most `room` columns, parted at blanks where there are some.
+fn wrapped(text: &str, room: usize) -> Vec<&str> {
+    let (mut lines, mut rest) = (Vec::new(), text);
+    loop {
+        let line = cut(rest, room);
+        if line.len() == rest.len() || line.is_empty() {
+            lines.push(line);
+            return lines;
+        }
+        let is_whole = rest[line.len()..].starts_with(' ');
+        let end = match line.rfind(' ').filter(|at| !is_whole && *at > 0) {
+            Some(blank) => blank,
+            None => line.len(),
+        };
+        lines.push(&rest[..end]);
+        rest = rest[end..].trim_start();
+    }
 }
 
 /// What comes and goes in all.
@@ -253,7 +275,7 @@ fn bar(row: &Row, has_colour: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::status::{DownloadFigures, ReadFigures};
+    use crate::control::status::{CallFigures, DownloadFigures, ReadFigures};
     use crate::control::unsent::{UploadFigures, WriteFigures};
 
     fn mounts(path: &str) -> Vec<Found> {
@@ -270,6 +292,10 @@ mod tests {
                     ..DownloadFigures::default()
                 }],
                 ..ReadFigures::default()
+            },
+            calls: CallFigures {
+                hour_most: 9_000,
+                ..CallFigures::default()
             },
             writing: WriteFigures {
                 waiting: 3,
@@ -351,6 +377,21 @@ mod tests {
         let resized = screen.over((70, 5), lines(1));
         assert!(resized.starts_with("\x1b[H\x1b[2J0"), "{resized:?}");
         assert!(screen.over((70, 5), lines(1)).starts_with("\r\x1b[1A"));
+    }
+
+    #[test]
+    fn a_long_text_goes_on_below() {
+        assert_eq!(wrapped("ab cd ef", 5), ["ab cd", "ef"]);
+        assert_eq!(wrapped("ab cde f", 5), ["ab", "cde f"]);
+        assert_eq!(wrapped("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(wrapped("漢字", 1), [""]);
+        assert_eq!(wrapped("", 5), [""]);
+        let lines = shown("x", 40, false);
+        let calls = lines.iter().position(|line| line.starts_with("  Calls "));
+        assert!(
+            lines[calls.unwrap() + 1].starts_with("             "),
+            "{lines:#?}"
+        );
     }
 
     #[test]
