@@ -193,8 +193,8 @@ pub struct MountOptions {
           help_heading = "Service")]
     pub cdn: Option<bool>,
 
-    /// Serve a status page and metrics for Prometheus over HTTP at this address, 127.0.0.1:PORT or
-    /// [::1]:PORT; port 0 takes any free one. Everybody on this machine can read them [default: off]
+    /// Serve a status page and metrics for Prometheus over HTTP at this address, `127.0.0.1:PORT`
+    /// or `[::1]:PORT`; port 0 takes any free one. Everybody on this machine can read them [default: off]
     #[arg(long, value_name = "ADDRESS", help_heading = "Watching")]
     pub metrics: Option<PageAddress>,
 

@@ -271,12 +271,15 @@ impl<'a> Row<'a> {
              {sign}</span> {path}</th>\
              <td class=\"bar\"><progress max=\"100\" value=\"{percent}\" aria-label=\"{path}\">{percent} %</progress></td>\
              <td class=\"part\">{percent} %</td><td class=\"size\">of {size}</td>\
-             <td class=\"speed\">{speed}/s</td><td class=\"note\">{note}</td></tr>\n",
+             <td class=\"speed\">{speed}</td><td class=\"note\">{note}</td></tr>\n",
             kind = self.kind,
             sign = self.sign,
             path = Text(self.path),
             size = binary(self.bytes),
-            speed = binary(self.speed),
+            speed = match self.speed {
+                0 => "\u{2013}".to_owned(),
+                speed => format!("{}/s", binary(speed)),
+            },
             note = self.note,
         ));
     }
@@ -483,7 +486,7 @@ fn names(html: &mut Html, status: &Status) {
         if tree.folders > 0 {
             meter(
                 html,
-                "Folders listed",
+                "Folders",
                 (tree.folders_listed, tree.folders),
                 WhenFull::Fine,
                 |it| it.to_string(),

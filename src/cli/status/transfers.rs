@@ -4,6 +4,7 @@ use super::{LINES, more};
 use crate::control::status::{DownloadFigures, ReadFigures, Status};
 use crate::control::unsent::UploadFigures;
 use crate::util::human::{percent, seconds_left, span};
+use std::fmt::Write as _;
 
 /// Seconds beyond which it is not told how long something takes: it is a guess.
 const LONGEST_LEFT: u64 = 365 * 24 * 3600;
@@ -12,13 +13,15 @@ const LONGEST_LEFT: u64 = 365 * 24 * 3600;
 const LONGEST_BAR: usize = 30;
 
 /// Columns of the room for name and bar below which there is no bar: the name says more.
-const ROOM_FOR_BAR: usize = 30;
+const ROOM_FOR_BAR: usize = 28;
 
-/// Columns from which on the speed is told.
+/// Columns from which on the speed is told, a remark, and the size.
 const ROOM_FOR_PACE: usize = 40;
+const ROOM_FOR_REMARK: usize = 70;
+const ROOM_FOR_SIZE: usize = 100;
 
-/// Columns from which on figures are given in full.
-const ROOM_FOR_FIGURES: usize = 70;
+/// Columns of a remark.
+const REMARK: usize = 13;
 
 /// A file on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,44 +101,51 @@ impl Transfer {
         parts
     }
 
-    /// In a row of at most `width` columns, with a bar where there is room for one.
+    /// In a row of at most `width` columns. Rows of one width have their parts below each other.
     pub(super) fn row(&self, width: usize) -> Row {
         let kind = if self.is_upload { "up  " } else { "down" };
         let percent = percent(self.done, self.bytes);
         let mut figures = format!("{percent:>3} %");
-        if width >= ROOM_FOR_FIGURES {
-            figures = format!("{figures} of {:>9}", binary(self.bytes));
+        if width >= ROOM_FOR_SIZE {
+            let _ = write!(figures, " of {:>9}", binary(self.bytes));
         }
-        let pace = if self.is_to_be_confirmed() {
-            vec!["to be confirmed".to_owned()]
-        } else {
-            self.pace()
-        };
-        let most = match width {
-            ROOM_FOR_FIGURES.. => 2,
-            ROOM_FOR_PACE.. => 1,
-            _ => 0,
-        };
-        for part in pace.iter().take(most) {
-            figures = format!("{figures}  {part}");
+        if width >= ROOM_FOR_PACE {
+            let speed = match self.speed {
+                0 => String::new(),
+                speed => format!("{}/s", binary(speed)),
+            };
+            let _ = write!(figures, "  {speed:>12}");
         }
-        // "  up   NAME [BAR] FIGURES"
+        if width >= ROOM_FOR_REMARK {
+            let remark = self.remark();
+            let _ = write!(figures, "  {:<REMARK$}", cut(&remark, REMARK));
+        }
+        // "  up    NAME [BAR] FIGURES"
         let room = width.saturating_sub(2 + kind.len() + 2 + 1 + columns(&figures));
         let bar = if room >= ROOM_FOR_BAR {
-            (room / 2).min(LONGEST_BAR)
+            (room * 2 / 5).min(LONGEST_BAR)
         } else {
             0
         };
         let brackets = if bar > 0 { 3 } else { 0 };
-        let name_room = room.saturating_sub(bar + brackets);
         let filled = usize::try_from(percent).unwrap_or(0) * bar / 100;
         Row {
             kind,
-            name: fitted(&printable(&self.path), name_room),
+            name: fitted(&printable(&self.path), room.saturating_sub(bar + brackets)),
             filled,
             empty: bar - filled,
-            figures,
+            figures: figures.trim_end().to_owned(),
         }
+    }
+
+    /// What else there is to say of it, shortly.
+    fn remark(&self) -> String {
+        if self.is_to_be_confirmed() {
+            return "confirming".to_owned();
+        }
+        let parts = self.pace();
+        let after_speed = usize::from(self.speed > 0);
+        parts.into_iter().nth(after_speed).unwrap_or_default()
     }
 }
 
@@ -245,7 +255,10 @@ mod tests {
     #[test]
     fn a_row_has_a_bar_where_there_is_room() {
         let wide = upload("films/a.mkv", 1, 2, 7 << 20).row(100);
-        assert!(wide.filled == wide.empty && wide.filled > 10, "{wide:?}");
+        assert!(
+            wide.filled > 5 && wide.empty.abs_diff(wide.filled) <= 1,
+            "{wide:?}"
+        );
         assert!(wide.name.starts_with("films/a.mkv "), "{wide:?}");
         let narrow = upload("films/a.mkv", 1, 2, 7 << 20).row(30);
         assert_eq!((narrow.filled, narrow.empty), (0, 0));

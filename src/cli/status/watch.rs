@@ -343,8 +343,11 @@ mod tests {
             lines[1],
             "  down 2.0 MiB/s   up 0 B/s   2 waiting   1 refused"
         );
-        assert!(lines[2].starts_with("  down  a.mkv ") && lines[2].contains("[=="));
-        assert!(lines[2].ends_with(" 10 % of  10.0 GiB  2.0 MiB/s  2 connections"));
+        assert!(lines[2].starts_with("  down  a.mkv ") && lines[2].contains(" [="));
+        assert!(
+            lines[2].ends_with(" 10 % of  10.0 GiB     2.0 MiB/s  2 connections"),
+            "{lines:#?}"
+        );
         assert!(lines[3].starts_with("  up    a.mkv ") && lines[3].ends_with("3s left"));
         assert!(!lines.concat().contains('\x1b'));
     }
