@@ -13,6 +13,7 @@
 //!              └▶ outbox   what the account still has to be told
 //!                   └▶ api the service's client: typed calls, scheduler, errors; the only module that knows HTTP
 //! control (the mount's socket) reads snapshots the parts hand out
+//!  └▶ page (status page and metrics over HTTP) shows what the socket tells
 //! config, logging, secret, util     beside them all
 //! ```
 //!
@@ -26,6 +27,7 @@ pub mod fs;
 pub mod logging;
 pub mod mount;
 pub mod outbox;
+pub mod page;
 pub mod read;
 pub mod secret;
 pub mod tree;

@@ -1,12 +1,17 @@
 //! Where log lines go and how they look.
 //!
-//! - a command: warnings to standard error, as `fichierfs: warning: …`;
+//! - a command: warnings to standard error, as `fichierfs: warning: …`, under systemd with the journal's
+//!   priority;
 //! - a mount in the foreground: all lines to standard error, with time and origin; under systemd
 //!   with the journal's priority instead of the time, which the journal adds itself;
 //! - a mount in the background: all lines to a file, which is bounded; until the mount answers,
 //!   warnings also to the terminal it was started from.
 //!
+//! Every event is one line, whatever a file is called: characters that would break it, or make a terminal
+//! obey, are escaped.
+//!
 //! `FICHIERFS_LOG` takes a filter as env_logger knows it and overrides `-v` and `--quiet`.
+use crate::util::human::is_unruly;
 use crate::util::paint::Paint;
 use crate::util::sync::lock;
 use log::{Level, Record};
@@ -57,20 +62,20 @@ pub fn init(verbosity: Verbosity, role: Role) {
         .filter(|filter| !filter.is_empty())
         .unwrap_or_else(|| default_filter(verbosity, role));
     RELAY.store(role == Role::Background, Ordering::Relaxed);
-    let journal = role == Role::Foreground && is_journal();
+    let journal = role != Role::Background && is_journal();
     // A second logger cannot be set; the first one serves as well.
     let _ = env_logger::Builder::new()
         .parse_filters(&filter)
         .target(env_logger::Target::Pipe(Box::new(Sink)))
         .format(move |out, record| match role {
+            _ if journal => {
+                let (priority, target) = (priority(record.level()), record.target());
+                match role {
+                    Role::Command => writeln!(out, "<{priority}>{}", said(record)),
+                    _ => writeln!(out, "<{priority}>{target}: {}", said(record)),
+                }
+            }
             Role::Command => writeln!(out, "{}", plain(record)),
-            _ if journal => writeln!(
-                out,
-                "<{}>{}: {}",
-                priority(record.level()),
-                record.target(),
-                record.args()
-            ),
             _ => {
                 if record.level() <= Level::Warn && RELAY.load(Ordering::Relaxed) {
                     // The terminal may be gone; the file has the line all the same.
@@ -78,7 +83,7 @@ pub fn init(verbosity: Verbosity, role: Role) {
                 }
                 let time = out.timestamp_seconds();
                 let (level, target) = (record.level(), record.target());
-                writeln!(out, "[{time} {level:<5} {target}] {}", record.args())
+                writeln!(out, "[{time} {level:<5} {target}] {}", said(record))
             }
         })
         .try_init();
@@ -121,7 +126,24 @@ fn plain(record: &Record<'_>) -> String {
         Level::Warn => paint.warn("warning:") + " ",
         _ => String::new(),
     };
-    format!("fichierfs: {level}{}", record.args())
+    format!("fichierfs: {level}{}", said(record))
+}
+
+/// What a record says, in one line.
+fn said(record: &Record<'_>) -> String {
+    one_line(&record.args().to_string())
+}
+
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unruly(c) {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
 }
 
 /// syslog(3) priorities, which the journal reads at the start of a line.
@@ -134,8 +156,9 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// Whether standard error is the journal's own stream (systemd.exec(5), `JOURNAL_STREAM`).
-fn is_journal() -> bool {
+/// Whether standard error is the journal's own stream (systemd.exec(5), `JOURNAL_STREAM`): then a line may
+/// begin with its priority, `<3>` for an error.
+pub fn is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
         return false;
     };
@@ -224,6 +247,13 @@ mod tests {
         let new = fs::metadata(&path).unwrap().len();
         assert_eq!((old, new), (11 << 20, 3 << 20));
         assert_eq!(LogFile::open(&path).unwrap().length, new);
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_a_file_is_called() {
+        let name = "a\n<0>forged: line\r\u{1b}[2J\u{202e}é漢";
+        let line = one_line(name);
+        assert_eq!(line, "a\\n<0>forged: line\\r\\u{1b}[2J\\u{202e}é漢");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::text::header_text;
 use super::timing;
 use super::transport::{self, ANSWER_BYTES, PAGE_BYTES, Read, SetupError, Transport};
 use crate::secret::ApiKey;
-use crate::util::clock::Clock;
+use crate::util::clock::{Clock, Moment};
 use crate::util::deadline::Deadline;
 use crate::util::retry::Backoff;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -214,9 +214,20 @@ impl Client {
             .with_key(self.0.transport.api.post(self.0.api_url.call(call.name)))
             .header(CONTENT_TYPE, "application/json")
             .body(request.to_string());
+        let sent = self.0.clock.now();
         let answer = self.exchange(call.name, ask.deadline, request).await;
         permit.finish(verdict(&answer));
+        self.note(call.name, sent, answer.as_ref().err());
         answer
+    }
+
+    /// Logs a call that has ended.
+    pub(super) fn note(&self, call: &str, sent: Moment, failure: Option<&ApiError>) {
+        let took = self.0.clock.now().since(sent);
+        match failure {
+            None => log::debug!("{call}: answered in {} ms", took.as_millis()),
+            Some(error) => log::debug!("{call}: failed after {} ms: {error}", took.as_millis()),
+        }
     }
 
     /// Sends one request and reads its JSON answer, within [`ANSWER`] and the deadline.

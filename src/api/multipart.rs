@@ -4,13 +4,13 @@
 //! Promises: the length is known before the first byte and exactly that many follow, or the
 //! request breaks off; nothing is copied. Never knows hosts, answers or where contents come from.
 use super::ids::FolderId;
+use crate::util::flow::Flow;
 use bytes::Bytes;
 use futures_core::Stream;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 
@@ -39,14 +39,24 @@ impl fmt::Debug for UploadFile {
     }
 }
 
-/// How many bytes of content have been handed to the connection. Clones share the count.
+/// How many bytes of content have been handed to the connection, and how fast. Clones share the count.
 #[derive(Debug, Clone, Default)]
-pub struct UploadProgress(Arc<AtomicU64>);
+pub struct UploadProgress(Arc<Flow>);
 
 impl UploadProgress {
+    /// The progress of one upload, as part of what is sent in all.
+    pub fn part_of(whole: &Arc<Flow>) -> Self {
+        Self(Arc::new(Flow::part_of(whole)))
+    }
+
     /// Bytes of all files together so far.
     pub fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.bytes()
+    }
+
+    /// Bytes per second lately.
+    pub fn speed(&self) -> u64 {
+        self.0.speed()
     }
 }
 
@@ -211,9 +221,7 @@ impl Stream for FormBody {
                 Some(Ok(bytes)) if bytes.is_empty() => continue,
                 Some(Ok(bytes)) => {
                     file.size -= bytes.len() as u64;
-                    this.progress
-                        .0
-                        .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    this.progress.0.add(bytes.len() as u64);
                     Ok(bytes)
                 }
             };

@@ -165,6 +165,18 @@ impl Offer {
     }
 }
 
+impl std::fmt::Display for Offer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Free => f.write_str("free"),
+            Self::Premium => f.write_str("Premium"),
+            Self::Access => f.write_str("Access"),
+            Self::Gold => f.write_str("Premium GOLD"),
+            Self::Other(number) => write!(f, "offer {number}"),
+        }
+    }
+}
+
 impl Whirlpool {
     /// Parses 128 hex digits of either case.
     pub fn parse(hex: &str) -> Option<Self> {

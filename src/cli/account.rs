@@ -5,7 +5,7 @@
 use super::exit::Failure;
 use super::output::{self, decimal, say};
 use super::service;
-use crate::api::{Offer, UserInfo};
+use crate::api::UserInfo;
 use crate::config::{Account, AccountOptions, Surroundings};
 use crate::control::client::AskError;
 use crate::control::{AccountAnswer, Answer, Client, Request, find};
@@ -49,7 +49,7 @@ fn from_mount(mut client: Client) -> Result<(UserInfo, Duration), AskError> {
 fn table(name: &str, info: &UserInfo, age: Duration) -> String {
     let mut lines = vec![
         ("Account", format!("{name}, {}", info.email)),
-        ("Offer", offer(info.offer)),
+        ("Offer", info.offer.to_string()),
     ];
     if let Some(end) = &info.subscription_end {
         lines.push(("Until", format!("{end} (Paris time)")));
@@ -89,20 +89,10 @@ fn table(name: &str, info: &UserInfo, age: Duration) -> String {
     output::table(&lines, 0, 12)
 }
 
-/// An offer's name.
-pub(super) fn offer(offer: Offer) -> String {
-    match offer {
-        Offer::Free => "free".into(),
-        Offer::Premium => "Premium".into(),
-        Offer::Access => "Access".into(),
-        Offer::Gold => "Premium GOLD".into(),
-        Offer::Other(number) => format!("offer {number}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Offer;
 
     fn info() -> UserInfo {
         UserInfo {

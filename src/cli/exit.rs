@@ -1,6 +1,7 @@
 //! Exit codes, and the one line that explains them. What they mean is said here alone: the manual
 //! pages are made from [`CODES`] and [`MOUNT8_CODES`], and a test compares docs/configuration.md.
 use crate::config::ConfigError;
+use crate::logging;
 use crate::util::paint::Paint;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -80,8 +81,9 @@ pub fn report(name: &str, result: Result<ExitCode, Failure>) -> ExitCode {
 pub fn tell(name: &str, failure: &Failure) {
     if let Some(why) = &failure.why {
         // Where there is no standard error, nobody can be told.
+        let priority = if logging::is_journal() { "<3>" } else { "" };
         let name = Paint::of(&io::stderr()).bad(&format!("{name}:"));
-        let _ = writeln!(io::stderr(), "{name} {}", sentence(why));
+        let _ = writeln!(io::stderr(), "{priority}{name} {}", sentence(why));
     }
 }
 

@@ -52,7 +52,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
 }
 
 fn describe(info: &UserInfo) -> String {
-    let offer = super::account::offer(info.offer);
+    let offer = info.offer;
     if info.offer.is_paid() {
         format!("{} ({offer})", info.email)
     } else {

@@ -21,8 +21,8 @@ pub(super) fn all() -> io::Result<Vec<Entry>> {
     Ok(found)
 }
 
-/// The processes that serve mounts of ours, or of `account` alone; with them that of an account (the
-/// default one, unless it is named) whose mount is gone and which still uploads.
+/// The processes that serve mounts of ours, or of `account` alone; with them those whose mount is gone and
+/// which still upload.
 pub(super) fn servers(account: Option<&AccountName>) -> anyhow::Result<Vec<(Client, Pong)>> {
     let user = nix::unistd::geteuid();
     let mut found: Vec<(Client, Pong)> = Vec::new();
@@ -40,25 +40,39 @@ pub(super) fn servers(account: Option<&AccountName>) -> anyhow::Result<Vec<(Clie
         })?;
         found.push(server);
     }
-    if let Some((client, pong)) = draining(account)
-        && found.iter().all(|(_, known)| known.pid != pong.pid)
-    {
-        found.push((client, pong));
+    for (client, pong) in draining(account) {
+        if found.iter().all(|(_, known)| known.pid != pong.pid) {
+            found.push((client, pong));
+        }
     }
     Ok(found)
 }
 
-/// A process of an account that has no mount and still uploads, if it answers.
-pub(super) fn draining(account: Option<&AccountName>) -> Option<(Client, Pong)> {
+/// The processes that have no mount any more and still upload, if they answer: that of `account`, else all of
+/// this user, for root those of everybody.
+pub(super) fn draining(account: Option<&AccountName>) -> Vec<(Client, Pong)> {
+    let Ok(around) = Surroundings::of_process() else {
+        return Vec::new();
+    };
+    let is_named = account.is_some();
     let options = AccountOptions {
         account: account.cloned(),
         ..AccountOptions::default()
     };
-    let account = Account::resolve(options, &Surroundings::of_process().ok()?).ok()?;
-    let mut client = find::of_account(&account)?;
-    let pong = client.ping().ok()?;
-    let is_mounted = mountinfo::is_there(&pong.account, &pong.device).ok()?;
-    (!is_mounted).then_some((client, pong))
+    // It may have been told a state folder of its own.
+    let account = Account::resolve(options, &around).ok();
+    let mut found = if is_named {
+        let client = account.and_then(|account| find::of_account(&account));
+        let asked = client.and_then(|mut client| client.ping().ok().map(|pong| (client, pong)));
+        asked.into_iter().collect()
+    } else {
+        let known = account.map_or_else(Vec::new, |account| place::of(&account));
+        find::of_any_account(&around.places, &known)
+    };
+    found.retain(|(_, pong)| {
+        mountinfo::is_there(&pong.account, &pong.device).is_ok_and(|is_mounted| !is_mounted)
+    });
+    found
 }
 
 /// The mount of ours that `path` (canonical) lies in.

@@ -1,6 +1,6 @@
 //! What commands write on standard output, and how they word it.
 use super::exit::Failure;
-use bytesize::ByteSize;
+pub(super) use crate::util::human::{binary, decimal, printable};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -45,23 +45,6 @@ pub(super) fn print(text: impl AsRef<[u8]>) -> Result<ExitCode, Failure> {
         }
         _ => Ok(ExitCode::SUCCESS),
     }
-}
-
-/// Amounts of this machine, in units of 1024.
-pub(super) fn binary(bytes: u64) -> String {
-    ByteSize(bytes).display().iec().to_string()
-}
-
-/// Amounts of the account, in units of 1000, as the service words them.
-pub(super) fn decimal(bytes: u64) -> String {
-    ByteSize(bytes).display().si().to_string()
-}
-
-/// A text of others, such as a file's name: a terminal must not obey it.
-pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
 }
 
 /// Lines of a label and a value; `indent` blanks before, `width` characters for the label.

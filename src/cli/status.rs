@@ -2,6 +2,8 @@
 //!
 //! Promises: no call to the service is made and no mount is touched, so that it answers also while
 //! everything else waits.
+mod transfers;
+mod watch;
 mod writing;
 
 use super::exit::Failure;
@@ -11,11 +13,13 @@ use crate::config::AccountName;
 use crate::control::client::AskError;
 use crate::control::status::{
     CallFigures, DiskFigures, Document, Found, GateFigures, LargeFigures, ReadFigures, TreeFigures,
+    because,
 };
 use crate::control::{AccountAnswer, Answer, Client, Pong, Request, Status};
 use crate::mount::mountinfo::{self, Entry};
 use crate::mount::stale::{self, Life};
 use crate::util::clock::Clock;
+use crate::util::human::span;
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -30,12 +34,17 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Between two slices of a large folder: the service lists a folder once in that time.
 const SLICE_SECONDS: u64 = 30;
 
+/// Lines of one kind at most: the rest is counted.
+const LINES: usize = 8;
+
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Without arguments all mounts are shown: for root those of this machine, else \
     your own. The exit code is 1 when one of them does not answer. The fields of --json are \
-    explained in docs/status.md."
+    explained in docs/status.md.\n\n\
+    --watch draws in place on a terminal; elsewhere it writes the whole again each time, with --json \
+    one document a line."
 )]
 pub struct Args {
     /// Where the account is mounted
@@ -49,21 +58,25 @@ pub struct Args {
     /// As JSON, for programs
     #[arg(long)]
     pub json: bool,
+
+    /// Show it again and again, every second or as often as said, until Ctrl-C or until what is shown
+    /// has gone
+    #[arg(long, value_name = "SPAN", num_args = 0..=1, require_equals = true,
+          default_missing_value = "1s", value_parser = watch::interval)]
+    pub watch: Option<Duration>,
 }
 
 /// Shows the status.
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    if let Some(interval) = args.watch {
+        return watch::run(args, interval);
+    }
     let mounts = found(args)?;
     let all_answer = mounts.iter().all(|mount| mount.answers);
     let text = if args.json {
         Document { mounts }.to_json()
-    } else if mounts.is_empty() {
-        "nothing is mounted\n".to_owned()
     } else {
-        let zone = TimeZone::system();
-        let now = Timestamp::now();
-        let shown: Vec<String> = mounts.iter().map(|found| page(found, &zone, now)).collect();
-        shown.join("\n")
+        pages(&mounts)
     };
     say(&text)?;
     if all_answer {
@@ -73,25 +86,34 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
 }
 
-/// What is to be shown: the mounts asked for, and a process that still uploads for one that is gone.
+/// All mounts for people.
+fn pages(mounts: &[Found]) -> String {
+    if mounts.is_empty() {
+        return "nothing is mounted\n".to_owned();
+    }
+    let zone = TimeZone::system();
+    let now = Timestamp::now();
+    let shown: Vec<String> = mounts.iter().map(|found| page(found, &zone, now)).collect();
+    shown.join("\n")
+}
+
+/// What is to be shown: the mounts asked for, and processes that still upload for one that is gone.
 fn found(args: &Args) -> anyhow::Result<Vec<Found>> {
     let draining = match args.mountpoint {
-        Some(_) => None,
+        Some(_) => Vec::new(),
         None => mounts::draining(args.account.as_ref()),
     };
     let mut found: Vec<Found> = match chosen(args) {
         Ok(entries) => entries.iter().map(look).collect(),
         // Its mount is gone; the account is not.
-        Err(_) if draining.is_some() => Vec::new(),
+        Err(_) if !draining.is_empty() => Vec::new(),
         Err(error) => return Err(error),
     };
-    if let Some((mut client, pong)) = draining {
-        found.push(Found {
-            mountpoint: pong.mountpoint,
-            account: pong.account,
-            ..answered(ask(&mut client))
-        });
-    }
+    found.extend(draining.into_iter().map(|(mut client, pong)| Found {
+        mountpoint: pong.mountpoint,
+        account: pong.account,
+        ..answered(ask(&mut client))
+    }));
     Ok(found)
 }
 
@@ -173,6 +195,13 @@ fn silence(entry: &Entry) -> String {
 /// One mount for people.
 fn page(found: &Found, zone: &TimeZone, now: Timestamp) -> String {
     let mut text = format!("{}\n", printable(&found.mountpoint));
+    let lines = lines(found, zone, now);
+    text.push_str(&output::table(&lines, 2, 11));
+    text
+}
+
+/// What is known of a mount, line by line.
+fn lines(found: &Found, zone: &TimeZone, now: Timestamp) -> Vec<(&'static str, String)> {
     let mut lines = vec![("Account", account_line(found))];
     if let Some(problem) = &found.problem {
         lines.push(("Problem", problem.clone()));
@@ -196,10 +225,19 @@ fn page(found: &Found, zone: &TimeZone, now: Timestamp) -> String {
         if let Some(disk) = &status.reading.disk {
             lines.push(("Disk cache", disk_line(disk)));
         }
+        lines.extend(transfers::downloads(&status.reading));
         lines.extend(writing::lines(&status.writing));
+        if let Some(page) = &status.mount.page {
+            lines.push(("Page", page.clone()));
+        }
     }
-    text.push_str(&output::table(&lines, 2, 11));
-    text
+    lines
+}
+
+/// How many of `what` are not shown, if any.
+fn more(all: u64, what: &str) -> Option<(&'static str, String)> {
+    let more = all.saturating_sub(LINES as u64);
+    (more > 0).then(|| ("", format!("{more} more {what}")))
 }
 
 fn account_line(found: &Found) -> String {
@@ -215,7 +253,7 @@ fn account_line(found: &Found) -> String {
     format!(
         "{}, {}, {} used{free} (as of {} ago)",
         found.account,
-        super::account::offer(info.offer),
+        info.offer,
         decimal(info.cold_storage.saturating_add(info.hot_storage)),
         span(*age_seconds),
     )
@@ -297,6 +335,18 @@ fn large(folder: &LargeFigures) -> String {
 fn made(calls: &CallFigures) -> String {
     let total: u64 = calls.made.values().sum();
     let mut text = format!("{total} made, at most {:.1} a second now", calls.rate);
+    if calls.hour_most > 0 {
+        let CallFigures {
+            last_hour,
+            hour_most,
+            last_day,
+            ..
+        } = calls;
+        let _ = write!(
+            text,
+            "; {last_hour} in the last hour, which has room for {hour_most}, {last_day} in the last day"
+        );
+    }
     for (count, what) in [
         (calls.floods, "answered with \"too many\""),
         (calls.lost, "without an answer"),
@@ -340,25 +390,16 @@ fn gate(gate: &GateFigures, zone: &TimeZone, now: Timestamp) -> String {
     }
 }
 
-/// The causes of `docs/status.md` in words.
-fn because(cause: &str) -> &str {
-    match cause {
-        "flood" => "the service said \"too many calls\"",
-        "banned" => "the service has locked this address",
-        "owner_locked" => "the service said \"owner locked\"",
-        "maintenance" => "the service is in maintenance",
-        "down" => "the service only answers with failures",
-        "unknown" => "nothing is known of earlier calls",
-        other => other,
-    }
-}
-
 fn contents(reading: &ReadFigures) -> String {
     let limit = reading.bwlimit_bytes.map_or_else(String::new, |rate| {
         format!(", at most {} a second", binary(rate))
     });
+    let speed = match reading.bytes_per_second {
+        0 => String::new(),
+        speed => format!(", {}/s now", binary(speed)),
+    };
     format!(
-        "{} read, {} of it downloaded{limit}; {} of {} memory, {} connections",
+        "{} read, {} of it downloaded{speed}{limit}; {} of {} memory, {} connections",
         binary(reading.asked_bytes),
         binary(reading.fetched_bytes),
         binary(reading.memory_bytes),
@@ -378,13 +419,6 @@ fn disk_line(disk: &DiskFigures) -> String {
         binary(disk.budget_bytes),
         disk.files
     )
-}
-
-/// A span in its two largest units.
-fn span(seconds: u64) -> String {
-    let text = humantime::format_duration(Duration::from_secs(seconds)).to_string();
-    let units: Vec<&str> = text.split(' ').take(2).collect();
-    units.join(" ")
 }
 
 /// A time as the clock on the wall shows it, with the day when it is another one.

@@ -155,6 +155,8 @@ impl MountOptions {
             drain,
             cdn,
             keep_state_in_account,
+            metrics,
+            metrics_public,
             noexec,
             noatime,
         } = self;
@@ -181,6 +183,8 @@ impl MountOptions {
             drain: drain.or(lower.drain),
             cdn: cdn.or(lower.cdn),
             keep_state_in_account: keep_state_in_account.or(lower.keep_state_in_account),
+            metrics: metrics.or(lower.metrics),
+            metrics_public: metrics_public.or(lower.metrics_public),
             noexec: noexec.or(lower.noexec),
             noatime: noatime.or(lower.noatime),
         }

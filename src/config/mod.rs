@@ -21,7 +21,7 @@ pub use key::FoundKey;
 pub use mount_opts::Terms;
 pub use options::{AccountOptions, MountOptions};
 pub use places::Places;
-pub use values::{AccountName, AccountPath, Bandwidth, ProxyUrl, Umask, Upload};
+pub use values::{AccountName, AccountPath, Bandwidth, PageAddress, ProxyUrl, Umask, Upload};
 
 use crate::api::scheduler::Rates;
 use crate::api::{ApiUrl, Settings};
@@ -33,6 +33,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -222,6 +223,10 @@ pub struct Mount {
     pub cdn: bool,
     /// Whether what exists on this machine only is kept in the account, too.
     pub keep_state_in_account: bool,
+    /// Where the status page is served, if it is.
+    pub metrics: Option<SocketAddr>,
+    /// Whether it is meant for other machines, too.
+    pub metrics_public: bool,
 }
 
 impl Mount {
@@ -264,6 +269,8 @@ impl Mount {
             .staging_size
             .map(|size| at_least("staging-size", size, options::LEAST_STAGING, "1MiB"))
             .transpose()?;
+        let metrics_public = options.metrics_public.unwrap_or(false);
+        let metrics = page_address(options.metrics, metrics_public)?;
         let key = account.find_key()?;
         Ok(Self {
             key,
@@ -300,6 +307,8 @@ impl Mount {
             drain: options.drain,
             cdn: options.cdn.unwrap_or(false),
             keep_state_in_account: options.keep_state_in_account.unwrap_or(false),
+            metrics,
+            metrics_public,
             account,
         })
     }
@@ -423,6 +432,22 @@ fn at_least<T: PartialOrd + Copy>(
         ));
     }
     Ok(value)
+}
+
+/// Where the status page is served: on this machine alone unless it is meant for others.
+fn page_address(
+    given: Option<PageAddress>,
+    is_public: bool,
+) -> Result<Option<SocketAddr>, ConfigError> {
+    let address = given.and_then(|given| given.0);
+    match address {
+        Some(address) if !is_public && !address.ip().is_loopback() => Err(ConfigError::option(
+            "metrics",
+            "other machines reach this address; give one of this machine, such as 127.0.0.1:9815, or \
+             --metrics-public as well",
+        )),
+        _ => Ok(address),
+    }
 }
 
 fn absolute(option: &str, path: &Path) -> Result<PathBuf, ConfigError> {

@@ -3,7 +3,9 @@
 //! The same declaration reads all four sources - the config file, the environment, `-o` and the
 //! command line (see [`super::layers`]) - and the reference in `docs/configuration.md` is printed
 //! from it, so that no source can know an option the others do not.
-use super::values::{self, AccountName, AccountPath, Bandwidth, ProxyUrl, Umask, Upload};
+use super::values::{
+    self, AccountName, AccountPath, Bandwidth, PageAddress, ProxyUrl, Umask, Upload,
+};
 use crate::api::ApiUrl;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -198,6 +200,18 @@ pub struct MountOptions {
           default_missing_value = "true", value_parser = values::switch,
           help_heading = "Service")]
     pub cdn: Option<bool>,
+
+    /// Serve a status page and metrics for Prometheus over HTTP at this address, `127.0.0.1:PORT`
+    /// or `[::1]:PORT`; port 0 takes any free one. Everybody on this machine can read them [default: off]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Watching")]
+    pub metrics: Option<PageAddress>,
+
+    /// Let --metrics name an address that other machines reach: everybody who does can read the page,
+    /// names of files on their way included
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = values::switch,
+          help_heading = "Watching")]
+    pub metrics_public: Option<bool>,
 
     /// Forbid running programs from the mount (also `-o noexec`)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,

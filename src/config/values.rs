@@ -2,6 +2,7 @@
 //!
 //! Promises: a value that parsed is usable; an error says in one line what would be.
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -175,6 +176,26 @@ impl FromStr for Bandwidth {
     }
 }
 
+/// Where the status page is served; `off` serves none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageAddress(pub Option<SocketAddr>);
+
+impl FromStr for PageAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let here = text.strip_prefix("localhost:");
+        let here = here.map(|port| format!("127.0.0.1:{port}"));
+        let address = here.as_deref().unwrap_or(text).parse();
+        address
+            .map(|address| Self(Some(address)))
+            .map_err(|_| "an address is 127.0.0.1:PORT or [::1]:PORT; off serves none".into())
+    }
+}
+
 /// When closing a written file returns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Upload {
@@ -323,6 +344,29 @@ mod tests {
         }
         for bad in ["", "fast", "1MB:", ":1MB", "1:2:3", "1000", "-1MB"] {
             assert!(bad.parse::<Bandwidth>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_page_has_an_address_with_a_port() {
+        let at = |text: &str| {
+            text.parse::<PageAddress>()
+                .map(|it| it.0.map(|it| it.to_string()))
+        };
+        assert_eq!(at("127.0.0.1:9815"), Ok(Some("127.0.0.1:9815".into())));
+        assert_eq!(at("localhost:0"), Ok(Some("127.0.0.1:0".into())));
+        assert_eq!(at("[::1]:80"), Ok(Some("[::1]:80".into())));
+        assert_eq!(at("off"), Ok(None));
+        for bad in [
+            "",
+            "9815",
+            "127.0.0.1",
+            ":9815",
+            "host:9815",
+            "127.0.0.1:99999",
+            "::1:80",
+        ] {
+            assert!(at(bad).is_err(), "{bad}");
         }
     }
 

@@ -6,13 +6,17 @@
 //! who is neither the mount's user nor root, and no answer but one that names the very device.
 use super::client::Client;
 use super::{Pong, place};
-use crate::config::{Account, AccountName};
+use crate::config::{Account, AccountName, Places};
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The kernel's table of Unix sockets.
 const TABLE: &str = "/proc/net/unix";
+
+/// The folder our sockets are in, wherever that is.
+const OURS: &str = "fichierfs";
 
 /// The flag of a socket that takes connections in that table (`__SO_ACCEPTCON`).
 const LISTENS: u64 = 1 << 16;
@@ -33,7 +37,7 @@ pub fn of_mount(mounted: &Mounted<'_>, known: &[PathBuf]) -> Option<(Client, Pon
     let mut places = known.to_vec();
     // The kernel's table holds this network's sockets only, so the known places go first.
     for place in fs::read(TABLE)
-        .map(|table| listening(&table, mounted.account))
+        .map(|table| listening(&table, |path| is_named(path, mounted.account)))
         .into_iter()
         .flatten()
     {
@@ -71,8 +75,58 @@ pub fn of_account(account: &Account) -> Option<Client> {
     other.filter(|_| !account.state_dir_chosen)
 }
 
-/// The sockets in the kernel's table that listen and are called as those of `account` are.
-fn listening(table: &[u8], account: &AccountName) -> Vec<PathBuf> {
+/// The processes that serve an account, with or without a mount, each once: those of this user, for root
+/// those of everybody. They are looked for at `known` and where accounts usually have their sockets.
+pub fn of_any_account(around: &Places, known: &[PathBuf]) -> Vec<(Client, Pong)> {
+    let own = nix::unistd::geteuid();
+    let table = fs::read(TABLE).unwrap_or_default();
+    let mut places = listening(&table, is_usual);
+    for place in place::of_all(around).into_iter().chain(known.to_vec()) {
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    let mut found: Vec<(Client, Pong)> = Vec::new();
+    for place in places {
+        let Ok(socket) = fs::symlink_metadata(&place) else {
+            continue;
+        };
+        if !own.is_root() && ![own.as_raw(), 0].contains(&socket.uid()) {
+            continue;
+        }
+        // Whoever listens is who made the socket, or somebody plays a trick on us.
+        let answered = Client::connect_to(&place, &[socket.uid()]);
+        let answered =
+            answered.and_then(|mut client| client.ping().ok().map(|pong| (client, pong)));
+        if let Some((client, pong)) = answered
+            && found.iter().all(|(_, known)| known.pid != pong.pid)
+        {
+            found.push((client, pong));
+        }
+    }
+    found
+}
+
+/// Whether a socket lies where one of ours usually does: `fichierfs/ACCOUNT.sock` or
+/// `fichierfs/ACCOUNT/control.sock`.
+fn is_usual(path: &Path) -> bool {
+    let name = |path: Option<&Path>| path.and_then(Path::file_name).map(OsStr::to_owned);
+    let (above, two_above) = (path.parent(), path.ancestors().nth(2));
+    let is_account = |name: Option<&OsStr>| {
+        let name = name.and_then(OsStr::to_str);
+        name.is_some_and(|name| name.parse::<AccountName>().is_ok())
+    };
+    let ours = Some(OsStr::new(OURS));
+    if name(above).as_deref() == ours {
+        return path.extension() == Some(OsStr::new("sock")) && is_account(path.file_stem());
+    }
+    path.file_name() == Some(OsStr::new(place::IN_STATE))
+        && name(two_above).as_deref() == ours
+        && is_account(name(above).as_deref())
+}
+
+/// The sockets in the kernel's table that listen and that `is_meant` knows by their path.
+fn listening(table: &[u8], is_meant: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     let table = String::from_utf8_lossy(table);
     table
         .lines()
@@ -83,8 +137,7 @@ fn listening(table: &[u8], account: &AccountName) -> Vec<PathBuf> {
             let path = Path::new(fields.nth(3)?);
             let rest = fields.next();
             // A path with a blank in it is cut here, and found in the known places only.
-            (rest.is_none() && flags & LISTENS != 0 && is_named(path, account))
-                .then(|| path.to_owned())
+            (rest.is_none() && flags & LISTENS != 0 && is_meant(path)).then(|| path.to_owned())
         })
         .collect()
 }
@@ -124,7 +177,7 @@ mod tests {
         ]
         .concat();
         assert_eq!(
-            listening(table.as_bytes(), &account),
+            listening(table.as_bytes(), |path| is_named(path, &account)),
             [
                 "/run/user/7/fichierfs/work.sock",
                 "/srv/state/work/control.sock"
@@ -134,11 +187,28 @@ mod tests {
     }
 
     #[test]
+    fn sockets_of_other_programs_are_left_alone() {
+        for (path, is_ours) in [
+            ("/run/user/7/fichierfs/work.sock", true),
+            ("/home/me/.local/state/fichierfs/work/control.sock", true),
+            ("/run/fichierfs/default.sock", true),
+            ("/run/other/control.sock", false),
+            ("/run/other/work/control.sock", false),
+            ("/run/fichierfs/work.pid", false),
+            ("/run/fichierfs/Not A Name.sock", false),
+            ("/control.sock", false),
+        ] {
+            assert_eq!(is_usual(Path::new(path)), is_ours, "{path}");
+        }
+    }
+
+    #[test]
     fn the_kernel_lists_a_socket_that_listens() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().canonicalize().unwrap().join("work.sock");
         let account: AccountName = "work".parse().unwrap();
-        let there = || listening(&fs::read(TABLE).unwrap(), &account).contains(&path);
+        let ours = |path: &Path| is_named(path, &account);
+        let there = || listening(&fs::read(TABLE).unwrap(), ours).contains(&path);
         assert!(!there());
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         assert!(there());

@@ -234,6 +234,8 @@ pub struct Pong {
     pub state_dir: String,
     /// Since when it is mounted, in seconds since 1970.
     pub since: u64,
+    /// Address of its status page; absent without one.
+    pub page: Option<String>,
 }
 
 /// What looking at a folder again brought.

@@ -3,8 +3,8 @@
 //! In the session's folder for such things if there is one, else beside the account's state. A
 //! command looks at every place a mount of the account may have chosen, because the mount may run
 //! as a service while the command runs in a session.
-use crate::config::{Account, AccountName};
-use std::fs::{File, OpenOptions};
+use crate::config::{Account, AccountName, Places};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -40,6 +40,24 @@ fn candidates(
     if !places.contains(&system) {
         places.push(system);
     }
+    places
+}
+
+/// The sockets there are of accounts that did not choose a state folder of their own.
+pub(super) fn of_all(around: &Places) -> Vec<PathBuf> {
+    let entries = |folder: &Path| {
+        let entries = fs::read_dir(folder).into_iter().flatten();
+        entries.filter_map(|entry| Some(entry.ok()?.path()))
+    };
+    let mut places: Vec<PathBuf> = around
+        .runtime
+        .iter()
+        .map(PathBuf::as_path)
+        .chain([Path::new(SYSTEM)])
+        .flat_map(entries)
+        .filter(|path| path.extension().is_some_and(|it| it == "sock"))
+        .collect();
+    places.extend(entries(&around.state).map(|account| account.join(IN_STATE)));
     places
 }
 

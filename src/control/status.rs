@@ -118,6 +118,14 @@ pub struct CallFigures {
     pub rate: f64,
     /// Of them in the background.
     pub background_rate: f64,
+    /// Calls that may start at once, unless the gate is shut; 3 at most.
+    pub free: u64,
+    /// Calls made in the last hour, by earlier processes too.
+    pub last_hour: u64,
+    /// Calls that an hour has room for at the present rate.
+    pub hour_most: u64,
+    /// Calls made in the last day, by earlier processes too.
+    pub last_day: u64,
     /// Folders that were listed less than 30 seconds ago.
     pub folders_held: u64,
 }
@@ -172,6 +180,19 @@ pub enum GateFigures {
     },
 }
 
+/// The causes of `docs/status.md` in words.
+pub fn because(cause: &str) -> &str {
+    match cause {
+        "flood" => "the service said \"too many calls\"",
+        "banned" => "the service has locked this address",
+        "owner_locked" => "the service said \"owner locked\"",
+        "maintenance" => "the service is in maintenance",
+        "down" => "the service only answers with failures",
+        "unknown" => "nothing is known of earlier calls",
+        other => other,
+    }
+}
+
 /// File contents.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -180,6 +201,12 @@ pub struct ReadFigures {
     pub asked_bytes: u64,
     /// Bytes received from the service.
     pub fetched_bytes: u64,
+    /// Bytes per second received lately.
+    pub bytes_per_second: u64,
+    /// Files being downloaded.
+    pub downloading: u64,
+    /// Those, or the fastest of them.
+    pub downloads: Vec<DownloadFigures>,
     /// Bytes brought from disk to memory.
     pub from_disk_bytes: u64,
     /// Reads answered from memory at once.
@@ -198,6 +225,26 @@ pub struct ReadFigures {
     pub bwlimit_bytes: Option<u64>,
     /// The disk cache; absent when there is none.
     pub disk: Option<DiskFigures>,
+}
+
+/// A file that is being downloaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DownloadFigures {
+    /// Where it is shown, from the mountpoint on; its id when that is not known.
+    pub path: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Up to where it was read last.
+    pub position_bytes: u64,
+    /// Bytes of it that were received since it was opened.
+    pub fetched_bytes: u64,
+    /// Bytes per second received lately.
+    pub bytes_per_second: u64,
+    /// Ranges under way.
+    pub ranges: u64,
+    /// How often it is open.
+    pub readers: u64,
 }
 
 /// The disk cache.

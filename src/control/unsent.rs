@@ -21,7 +21,13 @@ pub struct WriteFigures {
     pub waiting_bytes: u64,
     /// Bytes of those that uploads under way have handed over.
     pub sent_bytes: u64,
+    /// Bytes handed over to the service since the process began.
+    pub uploaded_bytes: u64,
+    /// Bytes per second handed over lately.
+    pub bytes_per_second: u64,
     /// Files being uploaded.
+    pub uploading: u64,
+    /// Those, or the first of them.
     pub uploads: Vec<UploadFigures>,
     /// Files and folders that were given up until somebody decides.
     pub failed: u64,
@@ -45,6 +51,8 @@ pub struct UploadFigures {
     pub bytes: u64,
     /// Bytes handed over. All of them: the service has not confirmed it yet.
     pub sent_bytes: u64,
+    /// Bytes per second handed over lately.
+    pub bytes_per_second: u64,
 }
 
 /// Something that was given up until somebody decides.

@@ -181,9 +181,17 @@ impl Fs {
         reply: R,
         then: impl FnOnce(T, R) + Send + 'static,
     ) {
-        self.when_ready(request, answer, move |answer| match answer {
-            Ok(answer) => then(answer, reply),
-            Err(error) => reply.fail(failure(operation, ino.0, &error)),
+        let clock = self.limits.clock;
+        let waits = matches!(answer, Cached::Wait(_)).then(|| clock.now());
+        self.when_ready(request, answer, move |answer| {
+            if let Some(since) = waits {
+                let took = clock.now().since(since).as_millis();
+                log::debug!("{operation} ino={}: answered in {took} ms", ino.0);
+            }
+            match answer {
+                Ok(answer) => then(answer, reply),
+                Err(error) => reply.fail(failure(operation, ino.0, &error)),
+            }
         });
     }
 }

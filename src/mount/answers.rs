@@ -8,8 +8,8 @@ use super::{cache, explain, index, outgoing, state};
 use crate::api::scheduler::{GateCause, GateSnapshot, SchedulerSnapshot};
 use crate::api::{Ask, Client, Priority, Requester};
 use crate::control::status::{
-    CallFigures, CrawlFigures, DiskFigures, GateFigures, LargeFigures, ReadFigures, TreeFigures,
-    WaitingFigures,
+    CallFigures, CrawlFigures, DiskFigures, DownloadFigures, GateFigures, LargeFigures,
+    ReadFigures, TreeFigures, WaitingFigures,
 };
 use crate::control::{
     AccountAnswer, Answer, Answers, Changed, DownloadLimit, Pong, Refreshed, Request, Status,
@@ -34,6 +34,9 @@ const ACCOUNT_LIMIT: Duration = Duration::from_secs(45);
 /// How long looking at a folder again may take: the 30 s the service may want us to wait (API reference
 /// 3) and a call, within the minute the socket gives an answer.
 const REFRESH_LIMIT: Duration = Duration::from_secs(55);
+
+/// Downloads that are listed at most; the fastest go first.
+const MOST_DOWNLOADS: usize = 20;
 
 /// The parts of a mount that commands ask about; cheap to clone.
 #[derive(Clone)]
@@ -142,13 +145,36 @@ impl Control {
             mount: self.pong(),
             tree: tree_figures(&self.tree.snapshot()),
             calls: call_figures(scheduler.snapshot()),
-            reading: read_figures(&self.reader.snapshot()),
+            reading: self.reading(),
             writing: outgoing::figures(self),
             trouble: self.health.trouble(),
             account: scheduler.user_info().map(|(info, at)| AccountAnswer {
                 info,
                 age_seconds: self.clock.unix().saturating_sub(at).as_secs(),
             }),
+        }
+    }
+
+    fn reading(&self) -> ReadFigures {
+        let downloads = self.reader.downloads();
+        let first = downloads.iter().take(MOST_DOWNLOADS);
+        let first = first.map(|it| {
+            let path = self.tree.path_of_file(it.file);
+            DownloadFigures {
+                path: path
+                    .map_or_else(|| it.file.to_string(), |path| path.to_string_lossy().into()),
+                bytes: it.size,
+                position_bytes: it.position,
+                fetched_bytes: it.fetched,
+                bytes_per_second: it.speed,
+                ranges: number(it.streams),
+                readers: it.readers,
+            }
+        });
+        ReadFigures {
+            downloading: number(downloads.len()),
+            downloads: first.collect(),
+            ..read_figures(&self.reader.snapshot())
         }
     }
 
@@ -289,8 +315,22 @@ fn call_figures(calls: SchedulerSnapshot) -> CallFigures {
         },
         rate: calls.rate,
         background_rate: calls.background_rate,
+        free: number(calls.free),
+        last_hour: calls.last_hour,
+        hour_most: per_hour(calls.rate),
+        last_day: calls.last_day,
         folders_held: number(calls.folders_held),
     }
+}
+
+/// Calls of an hour at `rate` a second, which is 3 at most.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "rates lie between 0 and 3"
+)]
+fn per_hour(rate: f64) -> u64 {
+    (rate * 3600.0) as u64
 }
 
 fn cause_name(cause: GateCause) -> &'static str {
@@ -308,6 +348,9 @@ fn read_figures(reading: &ReadSnapshot) -> ReadFigures {
     ReadFigures {
         asked_bytes: reading.asked_bytes,
         fetched_bytes: reading.fetched_bytes,
+        bytes_per_second: reading.speed,
+        downloading: 0,
+        downloads: Vec::new(),
         from_disk_bytes: reading.from_disk_bytes,
         hits: reading.hits,
         waits: reading.waits,

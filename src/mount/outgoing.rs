@@ -32,6 +32,7 @@ pub(super) fn figures(control: &Control) -> WriteFigures {
         path: path_of(control, transfer.ino),
         bytes: transfer.bytes,
         sent_bytes: transfer.sent,
+        bytes_per_second: transfer.speed,
     });
     WriteFigures {
         read_only: control.read_only,
@@ -39,6 +40,9 @@ pub(super) fn figures(control: &Control) -> WriteFigures {
         waiting: number(now.waiting),
         waiting_bytes: now.bytes,
         sent_bytes: now.sent,
+        uploaded_bytes: now.uploaded,
+        bytes_per_second: now.speed,
+        uploading: number(now.transfers.len()),
         uploads: uploads.collect(),
         failed: number(now.failed.len()),
         failures: failures(control, &now.failed),

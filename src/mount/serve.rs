@@ -18,6 +18,7 @@ use crate::api::{self, Client, Requester};
 use crate::config;
 use crate::control::{self, Pong};
 use crate::fs::{Fs, FsSettings, Ownership, Session};
+use crate::page::{Hosts, Page};
 use crate::tree::{Caller, Ino, Store, Tree};
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
@@ -94,6 +95,7 @@ async fn serve(
     let outbox = volume.outbox().clone();
     let health = Arc::new(AccountHealth::default());
     let ending = Arc::new(Ending::new());
+    let page = page(&config);
     let attached = attach(&config)?;
     // From here on every way out takes the mount along.
     let mounted = Mounted {
@@ -125,10 +127,10 @@ async fn serve(
         root: config.root.as_str().to_owned(),
         keeping: Arc::default(),
         own_state_dir: config.account.own_state_dir(),
-        pong: pong(&config, &attached, clock),
+        pong: pong(&config, &attached, clock, page.as_ref()),
     };
     let keeper = control.keeper();
-    listen(&config, control);
+    listen(&config, page, control);
     tree.start();
     begin(&volume, config.read_only);
     if config.keep_state_in_account && !config.read_only {
@@ -333,7 +335,7 @@ fn begin(volume: &Volume, read_only: bool) {
     }
 }
 
-fn pong(config: &config::Mount, attached: &Attached, clock: Clock) -> Pong {
+fn pong(config: &config::Mount, attached: &Attached, clock: Clock, page: Option<&Page>) -> Pong {
     Pong {
         pid: std::process::id(),
         account: config.account.name.to_string(),
@@ -342,13 +344,37 @@ fn pong(config: &config::Mount, attached: &Attached, clock: Clock) -> Pong {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         state_dir: config.account.state_dir.to_string_lossy().into_owned(),
         since: clock.unix().as_secs(),
+        page: page.map(Page::url),
     }
 }
 
-/// Opens the socket commands ask at, until the runtime ends: whoever waits for the end of the mount
+/// The status page, if one is wanted. A mount does well without.
+fn page(config: &config::Mount) -> Option<Page> {
+    let address = config.metrics?;
+    let hosts = if config.metrics_public && !address.ip().is_loopback() {
+        Hosts::Any
+    } else {
+        Hosts::Loopback
+    };
+    Page::bind(address, hosts)
+        .inspect_err(|error| log::error!("no status page at {address} (--metrics): {error}"))
+        .ok()
+}
+
+/// Serves the status page, if there is one, and opens the socket commands ask at, until the runtime ends: whoever waits for the end of the mount
 /// hears it by the socket closing, so nothing may be left to do by then. A mount without it works;
 /// commands then say that they cannot reach it.
-fn listen(config: &config::Mount, answers: Control) {
+fn listen(config: &config::Mount, page: Option<Page>, answers: Control) {
+    let answers = Arc::new(answers);
+    if let Some(page) = page {
+        log::info!("status page at {}", page.url());
+        let answers = Arc::clone(&answers);
+        tokio::spawn(async move {
+            if let Err(error) = page.serve(answers).await {
+                log::warn!("status page: {error}");
+            }
+        });
+    }
     let places = control::place::of(&config.account);
     let server = match control::Server::bind(&places) {
         Ok(server) => server,
@@ -358,7 +384,7 @@ fn listen(config: &config::Mount, answers: Control) {
         }
     };
     tokio::spawn(async move {
-        if let Err(error) = server.serve(Arc::new(answers)).await {
+        if let Err(error) = server.serve(answers).await {
             log::warn!("control socket: {error}");
         }
     });

@@ -37,6 +37,7 @@ use crate::api::{Ask, Client, FileUrl, FolderId, Priority, Requester};
 use crate::tree::{Ino, Store, StoreError};
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
+use crate::util::flow::Flow;
 use crate::util::sync::lock;
 use bytes::Bytes;
 use intent::{Done, Entry, Place, Remote, Thing, Version};
@@ -45,6 +46,7 @@ use numbers::Numbers;
 use state::State;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -106,6 +108,10 @@ pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
     fn told(&self, done: &Done, before: Option<&Entry>, left: Option<&Entry>) -> Option<Vec<u8>>;
     /// What was remembered and is shown by the account, since this was asked last.
     fn shown(&self) -> Vec<Ino>;
+    /// Where a place is shown, for people.
+    fn shown_at(&self, place: &Place) -> PathBuf {
+        PathBuf::from(&*place.name)
+    }
     /// What was changed of a file or folder is given up: it is as the account has it, `has`, if it has it.
     fn taken_back(&self, ino: Ino, has: Option<&Remote>);
 }
@@ -161,6 +167,10 @@ pub struct OutboxSnapshot {
     pub failed: Vec<(Ino, Box<str>)>,
     /// Files that are being uploaded.
     pub transfers: Vec<FileTransfer>,
+    /// Bytes handed over since the process began, whatever became of them.
+    pub uploaded: u64,
+    /// Bytes per second lately, all uploads together.
+    pub speed: u64,
 }
 
 /// A file that is being uploaded.
@@ -172,6 +182,8 @@ pub struct FileTransfer {
     pub bytes: u64,
     /// Bytes of it that were handed over. All of them: the service has not confirmed it yet.
     pub sent: u64,
+    /// Bytes per second lately.
+    pub speed: u64,
 }
 
 /// The outbox of one account; cheap to clone.
@@ -189,6 +201,8 @@ struct Shared {
     state: Arc<Mutex<State>>,
     numbers: Arc<Numbers>,
     journal: Journal,
+    /// What uploads hand over.
+    sent: Arc<Flow>,
     /// Something can be planned that could not before.
     stirred: Arc<Notify>,
     /// Counts what was done; to wait for.
@@ -233,6 +247,7 @@ impl Outbox {
             state,
             numbers,
             journal,
+            sent: Arc::new(Flow::new(clock)),
             stirred,
             steps: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
@@ -400,6 +415,8 @@ impl Outbox {
         let mut snapshot = OutboxSnapshot {
             sent: state.sent_bytes(),
             transfers: state.transfers(),
+            uploaded: self.shared.sent.bytes(),
+            speed: self.shared.sent.speed(),
             ..OutboxSnapshot::default()
         };
         for (ino, entry) in state.intents.entries() {

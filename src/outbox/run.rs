@@ -2,8 +2,9 @@
 //!
 //! Promises: what a batch begins is written down before its first call; a bounded number of batches is
 //! under way; of one file or folder at most one. Ends when the outbox is stopped or dropped.
-use super::intent::Done;
+use super::intent::{Done, Place};
 use super::plan::Batch;
+use super::state::State;
 use super::{Shared, change, look, upload};
 use crate::api::{ApiError, ErrorKind};
 use crate::tree::Ino;
@@ -214,7 +215,7 @@ impl UnderWay {
             }
         };
         let now = shared.clock.now();
-        {
+        let refused = {
             let mut state = lock(&shared.state);
             for done in landed.done {
                 let ino = done.ino();
@@ -241,10 +242,32 @@ impl UnderWay {
             for ino in landed.given_up {
                 state.give_up(ino, &*shared.around);
             }
+            refused(&state, &batch.inos())
+        };
+        for (place, reason) in refused {
+            let path = place.map(|place| shared.around.shown_at(&place));
+            let path = path.unwrap_or_else(|| "a file".into());
+            log::warn!(
+                "{} was not taken by the account ({reason}) and is left alone until `fichierfs retry` or \
+                 `fichierfs discard`",
+                path.display()
+            );
         }
         shared.journal.changed();
         shared.stir();
     }
+}
+
+/// Those of them that are left to a person: where they are or were, and why.
+fn refused(state: &State, inos: &[Ino]) -> Vec<(Option<Place>, Box<str>)> {
+    let entries = inos.iter().filter_map(|ino| state.entry(*ino));
+    entries
+        .filter_map(|entry| {
+            let remote = || entry.remote.as_ref().map(|remote| remote.place.clone());
+            let place = entry.wanted.clone().or_else(remote);
+            Some((place, entry.failed.as_ref()?.reason.clone()))
+        })
+        .collect()
 }
 
 fn start_batches(shared: &Arc<Shared>, under_way: &mut UnderWay, now: Moment) {

@@ -213,13 +213,17 @@ impl State {
     pub(super) fn transfers(&self) -> Vec<FileTransfer> {
         let each = self.uploads.values().flat_map(|transfer| {
             let mut handed_over = transfer.progress.bytes();
+            // Files follow each other: one at a time moves.
+            let mut speed = Some(transfer.progress.speed());
             transfer.files.iter().map(move |(ino, bytes)| {
                 let sent = handed_over.min(*bytes);
                 handed_over -= sent;
+                let moves = (sent < *bytes).then(|| speed.take()).flatten();
                 FileTransfer {
                     ino: *ino,
                     bytes: *bytes,
                     sent,
+                    speed: moves.unwrap_or(0),
                 }
             })
         });
@@ -472,7 +476,6 @@ impl State {
 
     /// It is left to a person.
     pub(super) fn fail(&mut self, ino: Ino, reason: &str) {
-        log::warn!("inode {ino} is left alone until `fichierfs retry`: {reason}");
         self.full.remove(&ino);
         self.intents.fail(ino, reason);
     }

@@ -11,9 +11,12 @@ use super::report::{self, Outcome, Sent};
 use super::run::{APPEARS, Landed};
 use super::state::Transfer;
 use crate::api::{
-    ApiError, ErrorKind, FolderId, Reached, UploadFile, UploadTicket, Whirlpool, WhirlpoolHasher,
+    ApiError, ErrorKind, FolderId, Reached, UploadFile, UploadProgress, UploadTicket, Whirlpool,
+    WhirlpoolHasher,
 };
 use crate::tree::{Ino, decode, encode};
+use crate::util::clock::Moment;
+use crate::util::human::{binary, span};
 use crate::util::sync::lock;
 use bytes::Bytes;
 use std::io;
@@ -95,7 +98,34 @@ pub(super) async fn send(shared: &Shared, folder: FolderId, files: &[Outgoing]) 
         },
         folder: file.place.folder,
     });
-    read_report(shared, folder, &sent.ticket, sent_files.collect()).await
+    let landed = read_report(shared, folder, &sent.ticket, sent_files.collect()).await;
+    tell_of(shared, files, &landed, began);
+    landed
+}
+
+/// Says what is in the account now: one line for a transfer, however many files it had.
+fn tell_of(shared: &Shared, files: &[Outgoing], landed: &Landed, began: Moment) {
+    let is_stored = |file: &&Outgoing| {
+        let mut done = landed.done.iter();
+        done.any(|done| matches!(done, Done::Stored { ino, .. } if *ino == file.ino))
+    };
+    let stored: Vec<&Outgoing> = files.iter().filter(is_stored).collect();
+    let Some(first) = stored.first() else {
+        return;
+    };
+    let path = shared.around.shown_at(&first.place);
+    let more = match stored.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let bytes = stored.iter().map(|file| file.version.size).sum();
+    let took = shared.clock.now().since(began).as_secs();
+    log::info!(
+        "uploaded {}{more} ({} in {})",
+        path.display(),
+        binary(bytes),
+        span(took)
+    );
 }
 
 /// A file that was sent.
@@ -219,6 +249,7 @@ async fn transfer(
             .iter()
             .map(|file| (file.ino, file.version.size))
             .collect(),
+        progress: UploadProgress::part_of(&shared.sent),
         ..Transfer::default()
     };
     lock(&shared.state).transfer(transfer.clone());

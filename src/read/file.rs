@@ -13,9 +13,10 @@ use super::token::Token;
 use super::window::{Access, RANGE};
 use crate::api::{FileId, FileUrl, Requester};
 use crate::util::clock::Moment;
+use crate::util::flow::Flow;
 use crate::util::sync::lock;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -28,6 +29,10 @@ pub(super) struct File {
     pub(super) token: Arc<Token>,
     /// What its handles did.
     pub(super) opens: Opens,
+    /// What came of it from the service.
+    pub(super) fetched: Flow,
+    /// The end of what was read last, or warmed.
+    position: AtomicU64,
     store: Arc<Store>,
     line: Arc<Line>,
     /// Connections it is read over at most, for a steady reader that one does not satisfy.
@@ -111,6 +116,7 @@ impl File {
         token: Arc<Token>,
         store: Arc<Store>,
         line: Arc<Line>,
+        fetched: Flow,
         most_lanes: usize,
     ) -> Self {
         let state = State {
@@ -126,6 +132,8 @@ impl File {
             size,
             token,
             opens: Opens::default(),
+            fetched,
+            position: AtomicU64::new(0),
             store,
             line,
             most_lanes,
@@ -158,6 +166,17 @@ impl File {
     pub(super) fn is_idle(&self) -> bool {
         let state = lock(&self.state);
         state.handles == 0 && state.streams.is_empty()
+    }
+
+    /// It was read up to here.
+    pub(super) fn reached(&self, position: u64) {
+        // Relaxed: a figure for people.
+        self.position.store(position, Ordering::Relaxed);
+    }
+
+    /// The end of what was read last.
+    pub(super) fn position(&self) -> u64 {
+        self.position.load(Ordering::Relaxed).min(self.size)
     }
 
     /// The spans on their way.

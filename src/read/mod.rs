@@ -19,6 +19,7 @@ mod blocks;
 mod connections;
 mod counters;
 mod disk;
+mod downloads;
 mod error;
 mod explain;
 mod file;
@@ -37,6 +38,7 @@ mod warm;
 mod window;
 
 pub use disk::{Checked, DiskCache, Kept as KeptFile, Lendable, Loan, Usage};
+pub use downloads::Download;
 pub use error::ReadError;
 pub use explain::{FileFigures, Held};
 pub use tally::{OpenFigures, SlowRead, Times};
@@ -47,6 +49,7 @@ use crate::api::{Client, FileId, FileUrl, Requester};
 use crate::util::cached::Cached;
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
+use crate::util::flow::Flow;
 use crate::util::sync::lock;
 use blocks::Blocks;
 use bytes::Bytes;
@@ -162,6 +165,8 @@ pub struct ReadSnapshot {
     pub asked_bytes: u64,
     /// Bytes received from the service.
     pub fetched_bytes: u64,
+    /// Bytes per second received lately.
+    pub speed: u64,
     /// Reads answered from memory at once.
     pub hits: u64,
     /// Reads that had to wait.
@@ -200,7 +205,7 @@ impl Reader {
             files: Mutex::default(),
             load: Load::default(),
             line: Arc::default(),
-            counters: Counters::default(),
+            counters: Counters::new(clock),
             pace: Pace::new(settings.limit, clock),
             waiting: AtomicUsize::default(),
             warming: Semaphore::new(1),
@@ -261,6 +266,7 @@ impl Reader {
         };
         let access = lock(&handle.window).on_read(&range, file.size, bounds);
         file.on_read(&who, &access);
+        file.reached(range.end);
 
         if let Some(bytes) = shared.store.memory.get(file.id, range.clone()) {
             Counters::add(&shared.counters.hits, 1);
@@ -308,7 +314,8 @@ impl Reader {
         } = &*self.shared;
         ReadSnapshot {
             asked_bytes: Counters::get(&counters.asked),
-            fetched_bytes: Counters::get(&counters.fetched),
+            fetched_bytes: counters.fetched.bytes(),
+            speed: counters.fetched.speed(),
             hits: Counters::get(&counters.hits),
             waits: Counters::get(&counters.waits),
             from_disk_bytes: Counters::get(&counters.from_disk),
@@ -358,6 +365,7 @@ impl Shared {
                 Arc::new(token),
                 Arc::clone(&self.store),
                 Arc::clone(&self.line),
+                Flow::part_of(&self.counters.fetched),
                 self.streams_per_file,
             ))
         };

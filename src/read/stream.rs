@@ -189,7 +189,7 @@ async fn attempt(
     {
         watch.enter(Phase::Transfer);
         let received = chunk.len() as u64;
-        Counters::add(&shared.counters.fetched, received);
+        file.fetched.add(received);
         watch.tally().fetched(received);
         let rest = file.arrived(number, &chunk);
         if shared.pace.is_limited() {
@@ -209,7 +209,14 @@ async fn attempt(
         }
     }
     let came = announced - body.left();
-    shared.line.brought(came, shared.clock.now().since(began));
+    let took = shared.clock.now().since(began);
+    shared.line.brought(came, took);
+    log::debug!(
+        "file {}: {came} bytes in {} ms, the first after {} ms",
+        file.id,
+        took.as_millis(),
+        began.since(asked).as_millis()
+    );
     Ok(())
 }
 

@@ -279,11 +279,12 @@ impl Job<'_> {
                 return Ok(());
             };
             let received = chunk.len() as u64;
-            Counters::add(&counters.fetched, received);
+            file.fetched.add(received);
             // It holds the connection's whole buffer, and the disk may be slow.
             let chunk = bytes::Bytes::copy_from_slice(&chunk);
             self.disk.offer(file.id, file.size, *at, chunk);
             *at += received;
+            file.reached(*at);
             purse.pay(received, Urgency::Ahead).await;
             self.let_readers_go_first().await;
         }

@@ -226,6 +226,12 @@ impl InodeTable {
             .unwrap_or(ino)
     }
 
+    /// The number of a file: its own, or the one it has instead.
+    pub(super) fn of_file(&self, file: FileId) -> Option<Ino> {
+        let displaced = read(&self.maps).displaced.get(&file).copied();
+        displaced.or_else(|| Ino::of(NodeKey::File(file)))
+    }
+
     /// Files that were given another number than their own and are not kept yet.
     pub(super) fn take_unkept(&self) -> Vec<(FileId, Ino)> {
         if read(&self.maps).unkept.is_empty() {

@@ -2,6 +2,7 @@
 use super::Tree;
 use super::inode::Ino;
 use super::node::Node;
+use crate::api::FileId;
 use crate::util::sync::{lock, read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +25,11 @@ impl Tree {
         }
         let names = names.iter().rev().map(|node| Path::new(&*node.name));
         Some(names.collect())
+    }
+
+    /// Where the file with an id is shown, from the mount's root on; `None` when that is not in memory.
+    pub fn path_of_file(&self, file: FileId) -> Option<PathBuf> {
+        self.path_of(self.inner.inodes.of_file(file)?)
     }
 
     /// Whether a folder, or a folder above it, is `above`; as far as is known from memory.

@@ -151,12 +151,14 @@ impl Client {
             total,
             progress: progress.clone(),
         };
+        let sent = self.clock().now();
         let outcome = async {
             let response = transfer.run(request).await?;
             accepted(call.name, response, &node, ask.deadline).await
         };
         let outcome = outcome.await.map_err(|error| self.redacted(error));
         permit.finish(verdict(&outcome));
+        self.note(call.name, sent, outcome.as_ref().err());
         outcome
     }
 
@@ -359,7 +361,7 @@ async fn accepted(
     // A few nodes answer 200 directly (API reference 6, step 2). A refusal in words unknown to us
     // looks the same; the report tells, and the words are kept for whoever wonders.
     let said = visible(&String::from_utf8_lossy(&page));
-    log::info!("{call} without a redirect: {}", one_line(&said));
+    log::debug!("{call} without a redirect: {}", one_line(&said));
     Ok(ticket(None))
 }
 

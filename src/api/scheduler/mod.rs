@@ -32,6 +32,7 @@ mod spacing;
 mod state;
 mod ticker;
 mod trouble;
+mod usage;
 mod window;
 
 #[cfg(test)]

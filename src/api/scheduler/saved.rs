@@ -6,6 +6,7 @@
 use super::gate::{Gate, GateCause, LONGEST};
 use super::rates::Rates;
 use super::state::State;
+use super::usage::Usage;
 use super::window::{ARRIVED, SLOTS, Window};
 use crate::api::ids::FolderId;
 use crate::api::types::UserInfo;
@@ -80,6 +81,9 @@ pub(super) struct Saved {
     /// From when on `user/info` may be called.
     user_info_at_ms: u64,
     pub(super) user_info: Option<KeptUserInfo>,
+    /// How many seconds before `at_ms` calls were made, and how many; see [`super::usage`].
+    #[serde(default)]
+    recent: Vec<(u64, u64)>,
 }
 
 /// A shut gate.
@@ -125,6 +129,7 @@ impl State {
             all_folders_at_ms: at.millis(self.spacing.all_folders_at()),
             user_info_at_ms: at.millis(self.spacing.user_info_at(at.now)),
             user_info,
+            recent: self.usage.ages(at.now),
         }
     }
 
@@ -180,6 +185,8 @@ impl State {
         self.spacing.hold_all_folders(all_folders, at.now);
         let user_info = at.moment(saved.user_info_at_ms, LONGEST);
         self.spacing.hold_user_info(user_info, at.now);
+        let later = at.unix.saturating_sub(Duration::from_millis(saved.at_ms));
+        self.usage = Usage::of_ages(&saved.recent, later, at.now);
     }
 
     /// Any call may have been made until `unseen` (since 1970) that the record does not hold.

@@ -30,6 +30,12 @@ pub struct SchedulerSnapshot {
     pub rate: f64,
     /// Background starts per second at present.
     pub background_rate: f64,
+    /// Calls that may start at once, unless the gate is shut.
+    pub free: usize,
+    /// Calls made in the last hour, by earlier processes too.
+    pub last_hour: u64,
+    /// Calls made in the last day, by earlier processes too.
+    pub last_day: u64,
     /// Folders that may not be listed again yet.
     pub folders_held: usize,
     /// From when on `user/info` may be called, in milliseconds since 1970.
@@ -110,6 +116,9 @@ impl State {
             gate,
             rate: self.rate(at.now),
             background_rate: self.rates.background_gap(after_flood).as_secs_f64().recip(),
+            free: self.window.free(at.now),
+            last_hour: self.usage.last_hour(at.now),
+            last_day: self.usage.last_day(at.now),
             folders_held: self.spacing.held_folders(at.now).count(),
             user_info_at_ms: at.millis(self.spacing.user_info_at(at.now)),
         }

@@ -7,6 +7,7 @@ use super::gate::{Ended, Gate, GateCause, Passage};
 use super::queue::{FairQueue, PRIORITIES};
 use super::rates::Rates;
 use super::spacing::{Ready, Spacing};
+use super::usage::Usage;
 use super::window::Window;
 use crate::api::ask::{Priority, Requester};
 use crate::util::clock::Moment;
@@ -91,6 +92,7 @@ pub(super) struct State {
     /// From when on the next background call may start.
     pub(super) background_at: Moment,
     pub(super) tally: Tally,
+    pub(super) usage: Usage,
     queue: FairQueue,
     waiting: HashMap<CallId, Waiting>,
     running: HashMap<CallId, Running>,
@@ -112,6 +114,7 @@ impl State {
             spacing: Spacing::new(&rates, now),
             background_at: now,
             tally: Tally::default(),
+            usage: Usage::default(),
             queue: FairQueue::default(),
             waiting: HashMap::new(),
             running: HashMap::new(),
@@ -338,6 +341,7 @@ impl State {
             (std::mem::replace(&mut self.background_at, since), since)
         });
         *self.tally.started.entry(waiting.call.name).or_default() += 1;
+        self.usage.note(now);
         let running = Running {
             call: waiting.call,
             requester: waiting.requester,

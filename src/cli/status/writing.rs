@@ -1,9 +1,8 @@
 //! What the account does not have yet, for people.
 use super::super::output::binary;
-use crate::control::unsent::{UploadFigures, WriteFigures};
-
-/// Lines of one kind at most: the rest is counted.
-const LINES: usize = 8;
+use super::transfers::Transfer;
+use super::{LINES, more};
+use crate::control::unsent::WriteFigures;
 
 /// The lines of a page.
 pub(super) fn lines(it: &WriteFigures) -> Vec<(&'static str, String)> {
@@ -12,8 +11,9 @@ pub(super) fn lines(it: &WriteFigures) -> Vec<(&'static str, String)> {
         lines.push(("Writing", writing));
     }
     for upload in it.uploads.iter().take(LINES) {
-        lines.push(("Upload", one(upload)));
+        lines.push(("Upload", Transfer::up(upload).line()));
     }
+    lines.extend(more(it.uploading, "uploads"));
     for failure in it.failures.iter().take(LINES) {
         lines.push(("Refused", format!("{}: {}", failure.path, failure.reason)));
     }
@@ -55,20 +55,11 @@ fn writing(it: &WriteFigures) -> Option<String> {
         0 => String::new(),
         bytes => format!(", {} of {} sent", binary(it.sent_bytes), binary(bytes)),
     };
-    Some(format!("{what}{how}{bytes}"))
-}
-
-fn one(upload: &UploadFigures) -> String {
-    let UploadFigures {
-        path,
-        bytes,
-        sent_bytes,
-    } = upload;
-    if sent_bytes >= bytes {
-        return format!("{path}: {} sent, to be confirmed", binary(*bytes));
-    }
-    let percent = u128::from(*sent_bytes) * 100 / u128::from((*bytes).max(1));
-    format!("{path}: {percent} % of {}", binary(*bytes))
+    let speed = match it.bytes_per_second {
+        0 => String::new(),
+        speed => format!(", {}/s now", binary(speed)),
+    };
+    Some(format!("{what}{how}{bytes}{speed}"))
 }
 
 fn staging(it: &WriteFigures) -> String {
@@ -87,7 +78,7 @@ fn staging(it: &WriteFigures) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::unsent::FailedFigures;
+    use crate::control::unsent::{FailedFigures, UploadFigures};
 
     fn text(it: &WriteFigures) -> String {
         let lines = lines(it).into_iter();
@@ -108,13 +99,17 @@ mod tests {
                     path: "a".into(),
                     bytes: 2 << 20,
                     sent_bytes: 1 << 20,
+                    bytes_per_second: 1 << 19,
                 },
                 UploadFigures {
                     path: "b".into(),
                     bytes: 5,
                     sent_bytes: 5,
+                    bytes_per_second: 0,
                 },
             ],
+            uploading: 3,
+            bytes_per_second: 3 << 20,
             failed: 10,
             failures: vec![
                 FailedFigures {
@@ -130,8 +125,8 @@ mod tests {
         };
         let shown = text(&it);
         for says in [
-            "Writing|2 files and folders on their way to the account, 1.0 MiB of 3.0 MiB sent",
-            "Upload|a: 50 % of 2.0 MiB",
+            "Writing|2 files and folders on their way to the account, 1.0 MiB of 3.0 MiB sent, 3.0 MiB/s now",
+            "Upload|a: 50 % of 2.0 MiB, 512.0 KiB/s, 2s left",
             "Upload|b: 5 B sent, to be confirmed",
             "Refused|c: over quota",
             "|2 more; tell it again",

@@ -54,7 +54,8 @@ impl Day {
         let client = Client::new(settings, scheduler).unwrap();
         let token = Arc::new(Token::new(client, clock, url.clone()));
         let store = Arc::new(Store::new(Blocks::new(memory), None));
-        let file = File::new(&url, SIZE, token, store, Arc::default(), 2);
+        let fetched = Flow::default();
+        let file = File::new(&url, SIZE, token, store, Arc::default(), fetched, 2);
         (0..handles).for_each(|_| file.opened());
         Self {
             file,

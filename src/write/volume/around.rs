@@ -16,6 +16,7 @@ use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -376,6 +377,11 @@ impl Surroundings for Around {
             spent.remove(ino);
         }
         over
+    }
+
+    fn shown_at(&self, place: &Place) -> PathBuf {
+        let folder = self.tree.path_of(place.folder).unwrap_or_default();
+        folder.join(&*place.name)
     }
 
     fn taken_back(&self, ino: Ino, has: Option<&Remote>) {

@@ -70,6 +70,14 @@ fn the_reference_of_options_is_up_to_date() {
 }
 
 #[test]
+fn the_reference_of_metrics_is_up_to_date() {
+    compare(
+        &repository().join("docs/metrics.md"),
+        &fichierfs::page::metrics::markdown(),
+    );
+}
+
+#[test]
 fn the_reference_names_every_option_and_variable() {
     let page = fichierfs::cli::reference::markdown();
     let declaration = fichierfs::cli::declaration();
