@@ -22,6 +22,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod errand;
 pub mod fs;
 pub mod logging;
 pub mod mount;

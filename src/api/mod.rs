@@ -34,8 +34,9 @@ pub mod wire;
 
 pub use ask::{Ask, Priority, Requester};
 pub use calls::{
-    Access, Attributes, Copied, FileInfo, Moved, NewFolder, RemoteDetail, RemoteJob, RemoteResult,
-    Renamed, SentSpan, Share, ShareWith, UploadNode, UploadReport, UploadTicket, UploadedFile,
+    Access, Attributes, Copied, FileInfo, FolderDetail, Moved, NewFolder, PasswordChange,
+    RemoteDetail, RemoteJob, RemoteResult, Renamed, SentSpan, Share, ShareWith, UploadNode,
+    UploadReport, UploadTicket, UploadedFile,
 };
 pub use client::{Client, Settings};
 pub use download::Body;

@@ -3,6 +3,7 @@
 //! Promises: a status makes no call and waits for nobody; everything else ends within the socket's limit.
 use super::account::AccountHealth;
 use super::ending::Ending;
+use super::errands::InTree;
 use super::{cache, explain, outgoing};
 use crate::api::scheduler::{GateCause, GateSnapshot, SchedulerSnapshot};
 use crate::api::{Ask, Client, Priority, Requester};
@@ -41,6 +42,7 @@ pub(super) struct Control {
     pub(super) clock: Clock,
     pub(super) health: Arc<AccountHealth>,
     pub(super) ending: Arc<Ending>,
+    pub(super) errands: InTree,
     pub(super) read_only: bool,
     pub(super) pong: Pong,
 }
@@ -70,6 +72,10 @@ impl Answers for Control {
                 }
             }
             Request::Bwlimit { set } => self.bwlimit(set),
+            Request::Errand { errand } => match self.errands.run(errand).await {
+                Ok(done) => Answer::Done(done),
+                Err(refusal) => Answer::error(refusal.to_string()),
+            },
             Request::Wait => Answer::error("answered by the socket itself"),
         }
     }

@@ -10,6 +10,7 @@ pub mod background;
 pub mod cache;
 pub mod check;
 mod ending;
+pub mod errands;
 mod explain;
 mod fusermount;
 pub mod kernel;

@@ -19,6 +19,12 @@ impl Tree {
         is_seen.then_some(id)
     }
 
+    /// The inode of a folder of the account; `None` when the mount does not know that folder.
+    pub fn folder_ino(&self, id: FolderId) -> Option<Ino> {
+        let is_seen = lock(&self.inner.folders).get(id).is_some();
+        (is_seen || id == self.inner.settings.root.id).then(|| self.ino_of(id))
+    }
+
     /// The same, also of a folder outside the mount, which an earlier mount of the account had.
     pub fn any_folder_id(&self, ino: Ino) -> Option<FolderId> {
         self.id_of(ino)

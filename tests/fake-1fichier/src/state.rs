@@ -13,6 +13,9 @@ pub(crate) const ROOT: u64 = 0;
 /// First id of a made folder; real ones have seven digits or more.
 const FIRST_FOLDER: u64 = 4_100_000;
 
+/// Folder of files of other accounts: none of this one's.
+const ELSEWHERE: u64 = u64::MAX;
+
 /// A folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
@@ -63,6 +66,11 @@ pub(crate) struct StoredFile {
 }
 
 impl StoredFile {
+    /// Whether it belongs to another account.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.folder == ELSEWHERE
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("https://{}/?{}", self.domain, self.id)
     }
@@ -112,13 +120,15 @@ impl State {
         self.folders.get_mut(&id)
     }
 
-    /// A file that was not deleted.
+    /// A file that was not deleted, also one of another account.
     pub(crate) fn file(&self, id: &str) -> Option<&StoredFile> {
         self.files.get(id).filter(|f| f.ghost_until.is_none())
     }
 
+    /// A file of this account that was not deleted.
     pub(crate) fn file_mut(&mut self, id: &str) -> Option<&mut StoredFile> {
-        self.files.get_mut(id).filter(|f| f.ghost_until.is_none())
+        let file = self.files.get_mut(id);
+        file.filter(|f| f.ghost_until.is_none() && !f.is_foreign())
     }
 
     pub(crate) fn folder_count(&self) -> usize {
@@ -128,7 +138,7 @@ impl State {
     pub(crate) fn file_count(&self) -> usize {
         self.files
             .values()
-            .filter(|f| f.ghost_until.is_none())
+            .filter(|f| f.ghost_until.is_none() && !f.is_foreign())
             .count()
     }
 
@@ -136,7 +146,7 @@ impl State {
     pub(crate) fn used(&self) -> u64 {
         self.files
             .values()
-            .filter(|f| f.ghost_until.is_none())
+            .filter(|f| f.ghost_until.is_none() && !f.is_foreign())
             .map(|f| f.content.size())
             .sum()
     }
@@ -177,7 +187,8 @@ impl State {
 
     /// All files any listing shows now.
     pub(crate) fn all_listed(&self, now: Duration) -> Vec<&StoredFile> {
-        self.files.values().filter(|f| f.listed(now)).collect()
+        let own = self.files.values().filter(|f| !f.is_foreign());
+        own.filter(|f| f.listed(now)).collect()
     }
 
     /// What all files hold.
@@ -274,29 +285,32 @@ impl State {
         self.folders.get(&folder)?;
         let id = self.new_id();
         let file = StoredFile {
-            id: id.clone(),
-            domain: "1fichier.com",
-            folder,
-            name: name.to_owned(),
-            date,
-            content,
-            description: String::new(),
-            pass: String::new(),
-            no_ssl: 0,
-            inline: 0,
-            cdn: 0,
-            acl: Acl::default(),
-            infected: false,
             visible_from,
-            ghost_until: None,
+            ..new_file(&id, folder, name, content, date)
         };
         self.folders.get_mut(&folder)?.files.insert(id.clone());
         Some(self.files.entry(id).or_insert(file))
     }
 
+    /// Stores a file of another account, which no folder of this one holds; returns its URL.
+    pub(crate) fn add_foreign(
+        &mut self,
+        name: &str,
+        content: Content,
+        date: i64,
+        pass: &str,
+    ) -> String {
+        let id = self.new_id();
+        let file = StoredFile {
+            pass: pass.to_owned(),
+            ..new_file(&id, ELSEWHERE, name, content, date)
+        };
+        self.files.entry(id).or_insert(file).url()
+    }
+
     /// Deletes a file; it stays in listings until `ghost_until`.
     pub(crate) fn remove_file(&mut self, id: &str, now: Duration, ghost_until: Duration) -> bool {
-        let Some(file) = self.files.get_mut(id).filter(|f| f.ghost_until.is_none()) else {
+        let Some(file) = self.file_mut(id) else {
             return false;
         };
         if ghost_until > now {
@@ -388,5 +402,25 @@ impl State {
         {
             folder.files.remove(id);
         }
+    }
+}
+
+fn new_file(id: &str, folder: u64, name: &str, content: Content, date: i64) -> StoredFile {
+    StoredFile {
+        id: id.to_owned(),
+        domain: "1fichier.com",
+        folder,
+        name: name.to_owned(),
+        date,
+        content,
+        description: String::new(),
+        pass: String::new(),
+        no_ssl: 0,
+        inline: 0,
+        cdn: 0,
+        acl: Acl::default(),
+        infected: false,
+        visible_from: Duration::ZERO,
+        ghost_until: None,
     }
 }

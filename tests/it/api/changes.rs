@@ -91,7 +91,7 @@ async fn a_folder_is_shared_and_unshared() {
     let id = folder(world.fake.account().mkdir(0, "d"));
     let share = Share {
         public: true,
-        password: Some("secret6".into()),
+        password: Some(Password::parse("secret6").unwrap()),
         accounts: Some(vec![ShareWith {
             email: "friend@example.org".into(),
             writable: true,

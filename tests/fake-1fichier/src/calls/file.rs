@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::account::{file_id, mime_of};
 use crate::calls::{flag, folder_id, int, put_array, text, texts};
-use crate::config::{CapForm, MimeKey, SameFolderMv};
+use crate::config::{CapForm, Config, MimeKey, SameFolderMv};
 use crate::reply::{Ko, Outcome};
 use crate::rules::seconds;
 use crate::state::{Acl, ROOT, StoredFile};
@@ -73,7 +73,6 @@ pub(crate) fn ls(world: &World, params: &Map<String, Value>) -> Outcome {
 pub(crate) fn info(world: &World, params: &Map<String, Value>) -> Outcome {
     let file = wanted(world, params)?;
     let config = world.config();
-    let path = world.account.state().path(file.folder);
     let mime_key = match config.mime_key {
         MimeKey::Hyphen => "content-type",
         MimeKey::Underscore => "content_type",
@@ -84,8 +83,6 @@ pub(crate) fn info(world: &World, params: &Map<String, Value>) -> Outcome {
         "filename": file.name,
         "size": file.content.size(),
         "date": paris::format(file.date),
-        "folder_id": file.folder,
-        "path": path,
         "checksum": file.content.checksum(config.true_hash_limit),
         mime_key: mime_of(&file),
         "description": file.description,
@@ -94,6 +91,10 @@ pub(crate) fn info(world: &World, params: &Map<String, Value>) -> Outcome {
         "inline": file.inline,
         "cdn": file.cdn,
     });
+    if !file.is_foreign() {
+        out["folder_id"] = json!(file.folder);
+        out["path"] = json!(world.account.state().path(file.folder));
+    }
     if file.acl != Acl::default() {
         let acl = &file.acl;
         out["acl"] = json!({ "ip": acl.ip, "country": acl.country, "email": acl.email, "premium": acl.premium });
@@ -220,6 +221,7 @@ pub(crate) fn cp(world: &World, params: &Map<String, Value>) -> Outcome {
         let Some(file) = file_id(url).and_then(|id| state.file(id)).cloned() else {
             continue;
         };
+        may_read(&file, params, &config)?;
         size += file.content.size();
         if size > room {
             return Err(Ko::new(403, "Not enough storage #350"));
@@ -289,7 +291,11 @@ pub(crate) fn chattr(world: &World, params: &Map<String, Value>) -> Outcome {
     let mut state = world.account.state();
     let (mut known, mut updated) = (0, Vec::new());
     for url in urls {
-        let Some(file) = file_id(url).and_then(|id| state.file_mut(id)) else {
+        let Some(id) = file_id(url) else { continue };
+        if state.file(id).is_some_and(StoredFile::is_foreign) {
+            return Err(Ko::not_allowed());
+        }
+        let Some(file) = state.file_mut(id) else {
             continue;
         };
         known += 1;
@@ -342,12 +348,28 @@ pub(crate) fn scan(world: &World, params: &Map<String, Value>) -> Outcome {
 pub(crate) fn wanted(world: &World, params: &Map<String, Value>) -> Result<StoredFile, Ko> {
     let url = text(params, "url")?.ok_or_else(|| Ko::bad_parameter("url"))?;
     let id = file_id(url).ok_or_else(Ko::not_found)?;
-    world
-        .account
-        .state()
-        .file(id)
-        .cloned()
-        .ok_or_else(Ko::not_found)
+    let file = world.account.state().file(id).cloned();
+    let file = file.ok_or_else(Ko::not_found)?;
+    may_read(&file, params, &world.config())?;
+    Ok(file)
+}
+
+/// Whether the password of a file, if it has one, came along. One's own files need none, unless the switch says
+/// so.
+fn may_read(file: &StoredFile, params: &Map<String, Value>, config: &Config) -> Result<(), Ko> {
+    let pass = text(params, "pass")?;
+    let is_free = !file.is_foreign() && !config.own_files_need_password;
+    if file.pass.is_empty() || is_free {
+        return Ok(());
+    }
+    match pass {
+        Some(pass) if pass == file.pass => Ok(()),
+        None | Some("") => Err(Ko::new(
+            403,
+            "Password not provided. Resource not allowed #632",
+        )),
+        Some(_) => Err(Ko::new(403, "Invalid password. Resource not allowed #633")),
+    }
 }
 
 fn new_name(world: &World, params: &Map<String, Value>, urls: usize) -> Result<Option<String>, Ko> {
