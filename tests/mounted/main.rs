@@ -9,6 +9,7 @@ mod comforts;
 mod commands;
 mod conflicts;
 mod crash;
+mod errands;
 mod failures;
 mod harness;
 mod hostile;
