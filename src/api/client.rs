@@ -7,6 +7,7 @@ use super::ask::Ask;
 use super::classify::{self, Head};
 use super::error::{ApiError, ErrorKind, Reached};
 use super::hosts::ApiUrl;
+use super::passwords::{PasswordList, Passwords};
 use super::scheduler::{Call, Scheduler, Verdict};
 use super::text::header_text;
 use super::timing;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub clock: Clock,
     /// Whether downloads may spend CDN credits.
     pub cdn: bool,
+    /// Passwords of files.
+    pub passwords: PasswordList,
 }
 
 impl Settings {
@@ -55,6 +58,7 @@ impl Settings {
             proxy: None,
             clock: Clock::system(),
             cdn: false,
+            passwords: PasswordList::default(),
         }
     }
 }
@@ -74,6 +78,7 @@ struct Shared {
     key: ApiKey,
     authorization: HeaderValue,
     cdn: bool,
+    passwords: Passwords,
     clock: Clock,
     transport: Transport,
     scheduler: Scheduler,
@@ -92,6 +97,7 @@ impl Client {
             key: settings.key,
             authorization,
             cdn: settings.cdn,
+            passwords: Passwords::new(settings.passwords),
             clock: settings.clock,
             transport,
             scheduler,
@@ -102,6 +108,11 @@ impl Client {
     /// The scheduler every call passes.
     pub fn scheduler(&self) -> &Scheduler {
         &self.0.scheduler
+    }
+
+    /// Passwords of files.
+    pub fn passwords(&self) -> &Passwords {
+        &self.0.passwords
     }
 
     pub(super) fn api_url(&self) -> &ApiUrl {

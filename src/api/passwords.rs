@@ -87,14 +87,11 @@ impl Passwords {
 
     /// Makes a call on a file with the password that is known for it, else without one, and, if it wants one, with
     /// those that are to be tried.
-    pub(super) async fn with<T, F>(
+    pub(super) async fn with<T, F: Future<Output = Result<T, ApiError>>>(
         &self,
         file: FileId,
         mut call: impl FnMut(Option<Password>) -> F,
-    ) -> Result<T, ApiError>
-    where
-        F: Future<Output = Result<T, ApiError>>,
-    {
+    ) -> Result<T, ApiError> {
         let known = lock(&self.known).get(&file).cloned();
         let written = self.list.by_file.get(&file).cloned();
         let (first, may_try) = match known {
@@ -179,7 +176,10 @@ mod tests {
         assert_eq!(call(&passwords, "").await, sent(&[""], true));
         let tried = sent(&["", "first 1", "second 2"], true);
         assert_eq!(call(&passwords, "second 2").await, tried);
-        assert_eq!(call(&passwords, "second 2").await, sent(&["second 2"], true));
+        assert_eq!(
+            call(&passwords, "second 2").await,
+            sent(&["second 2"], true)
+        );
         // It was changed since.
         let again = call(&passwords, "first 1").await;
         assert_eq!(again, sent(&["second 2", "first 1"], true));

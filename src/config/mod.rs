@@ -12,6 +12,7 @@ pub mod key;
 pub mod layers;
 pub mod mount_opts;
 pub mod options;
+mod passwords;
 pub mod places;
 pub mod private;
 pub mod values;
@@ -24,7 +25,7 @@ pub use places::Places;
 pub use values::{AccountName, AccountPath, Bandwidth, ProxyUrl, Umask, Upload};
 
 use crate::api::scheduler::Rates;
-use crate::api::{ApiUrl, Settings};
+use crate::api::{ApiUrl, PasswordList, Settings};
 use crate::secret::ApiKey;
 use crate::util::clock::Clock;
 use key::KeyPlaces;
@@ -99,6 +100,8 @@ pub struct Account {
     pub runtime_dir: Option<PathBuf>,
     /// Folder of the config file and stored logins.
     pub config_dir: PathBuf,
+    /// Passwords of files.
+    pub passwords: PasswordList,
     key_places: KeyPlaces,
 }
 
@@ -138,6 +141,7 @@ impl Account {
             proxy: self.proxy.as_ref().map(|url| url.expose().to_owned()),
             clock,
             cdn: false,
+            passwords: self.passwords.clone().below(Path::new("/")),
         }
     }
 
@@ -386,6 +390,7 @@ fn resolve(
         state_dir_chosen: options.state_dir.is_some(),
         runtime_dir: around.places.runtime.clone(),
         config_dir: config_dir.clone(),
+        passwords: file.passwords,
         key_places,
     };
     Ok((account, merged))

@@ -51,6 +51,8 @@ pub(super) struct InTree {
     volume: Option<Volume>,
     /// The folder of the account that the tree begins with.
     root: AccountPath,
+    /// Whether the tree begins where the paths of passwords do.
+    is_main: bool,
     /// The folders that requests to fetch go into, by their numbers.
     followed: Arc<Mutex<HashMap<u64, FolderId>>>,
 }
@@ -70,6 +72,7 @@ impl InTree {
             tree,
             volume: Some(volume),
             root,
+            is_main: true,
             followed: Arc::default(),
         }
     }
@@ -173,7 +176,13 @@ impl InTree {
             Kind::File(_) if state == Some(State::Changed) => {
                 return Err(local("it was changed and is not in the account like this"));
             }
-            Kind::File(file) => What::File(file.url.clone()),
+            Kind::File(file) => {
+                // By its folder: the kernel need not hold the file.
+                let folder = || self.tree.path_of(node.parent).filter(|_| self.is_main);
+                let path = || Some(folder()?.join(&*node.name));
+                self.client.passwords().place(file.url.id(), path);
+                What::File(file.url.clone())
+            }
             Kind::Folder(_) => {
                 let id = self.tree.folder_id(node.ino);
                 What::Folder(id.ok_or_else(|| local("the account does not have this folder yet"))?)
@@ -211,6 +220,7 @@ impl InTree {
             tree,
             volume: None,
             root: AccountPath::default(),
+            is_main: false,
             ..self.clone()
         }
     }
@@ -359,6 +369,7 @@ impl Alone {
                 tree,
                 volume: None,
                 root: AccountPath::default(),
+                is_main: true,
                 followed: Arc::default(),
             },
         }

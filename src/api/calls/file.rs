@@ -247,7 +247,8 @@ impl Client {
             .await
     }
 
-    /// The same of files that may be somebody else's and have a password.
+    /// The same of files that may be somebody else's and have a password. Without a password those written
+    /// down are used for a single file that wants one.
     pub async fn file_import(
         &self,
         ask: &Ask,
@@ -257,15 +258,22 @@ impl Client {
         password: Option<&Password>,
     ) -> Result<Copied, ApiError> {
         let call = plain("file/cp");
-        // The destination is `folder_id` here, unlike in `file/mv`.
-        let mut request = json!({ "urls": urls(files), "folder_id": destination });
-        if let Some(name) = rename {
-            request["rename"] = name.into();
-        }
-        if let Some(password) = password {
-            request["pass"] = password.expose().into();
-        }
-        let answer: CopyAnswer = self.change(ask, &call, &request).await?;
+        let once = async |password: Option<Password>| {
+            // The destination is `folder_id` here, unlike in `file/mv`.
+            let mut request = json!({ "urls": urls(files), "folder_id": destination });
+            if let Some(name) = rename {
+                request["rename"] = name.into();
+            }
+            if let Some(password) = password {
+                request["pass"] = password.expose().into();
+            }
+            self.change(ask, &call, &request).await
+        };
+        let answer: CopyAnswer = match (files, password) {
+            // A refusal for want of a password has copied nothing.
+            ([file], None) => self.passwords().with(file.id(), once).await?,
+            (_, password) => once(password.cloned()).await?,
+        };
         if answer.urls.items.is_empty() {
             return Err(malformed(call.name, "no copied file"));
         }

@@ -117,7 +117,8 @@ impl Client {
         self.file_info_with(ask, file, None).await
     }
 
-    /// The same of a file that has a password and may be somebody else's.
+    /// The same of a file that has a password and may be somebody else's. Without a password those written
+    /// down are used, if it wants one.
     pub async fn file_info_with(
         &self,
         ask: &Ask,
@@ -125,11 +126,17 @@ impl Client {
         password: Option<&Password>,
     ) -> Result<FileInfo, ApiError> {
         let call = plain("file/info");
-        let mut request = json!({ "url": file });
-        if let Some(password) = password {
-            request["pass"] = password.expose().into();
-        }
-        let answer: InfoAnswer = self.query(ask, &call, &request).await?;
+        let once = async |password: Option<Password>| {
+            let mut request = json!({ "url": file });
+            if let Some(password) = password {
+                request["pass"] = password.expose().into();
+            }
+            self.query(ask, &call, &request).await
+        };
+        let answer: InfoAnswer = match password {
+            Some(password) => once(Some(password.clone())).await?,
+            None => self.passwords().with(file.id(), once).await?,
+        };
         let lacks = |what: &str| malformed(call.name, &format!("an answer without {what}"));
         Ok(FileInfo {
             url: file_url(call.name, answer.url, "an answer")?,

@@ -23,7 +23,8 @@ impl Client {
         self.download_link_with(ask, file, None).await
     }
 
-    /// The same of a file that has a password and may be somebody else's.
+    /// The same of a file that has a password and may be somebody else's. Without a password those
+    /// written down are used, if it wants one.
     pub async fn download_link_with(
         &self,
         ask: &Ask,
@@ -35,11 +36,18 @@ impl Client {
             class: CallClass::Token,
         };
         let cdn = u8::from(self.spends_cdn_credits());
-        let mut request = json!({ "url": file, "single": 0, "cdn": cdn });
-        if let Some(password) = password {
-            request["pass"] = password.expose().into();
-        }
-        let answer: TokenAnswer = self.query(ask, &call, &request).await?;
+        let once = async |password: Option<Password>| {
+            let mut request = json!({ "url": file, "single": 0, "cdn": cdn });
+            if let Some(password) = password {
+                request["pass"] = password.expose().into();
+            }
+            let answer: TokenAnswer = self.query(ask, &call, &request).await?;
+            Ok(answer)
+        };
+        let answer = match password {
+            Some(password) => once(Some(password.clone())).await?,
+            None => self.passwords().with(file.id(), once).await?,
+        };
         let url = answer
             .url
             .filled()

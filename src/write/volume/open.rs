@@ -99,6 +99,9 @@ impl Volume {
             (uncached, remote)
         };
         let remote = remote.map(|origin| {
+            inner
+                .reader
+                .place(&origin.url, || inner.tree.path_of(node.ino));
             let handle = inner.reader.open(&origin.url, origin.size);
             (origin.url, handle)
         });
