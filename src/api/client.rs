@@ -46,6 +46,10 @@ pub struct Settings {
     pub cdn: bool,
     /// Passwords of files.
     pub passwords: PasswordList,
+    /// Mail addresses of accounts whose shared folders are listed in [`FolderId::SHARED`].
+    ///
+    /// [`FolderId::SHARED`]: super::FolderId::SHARED
+    pub shared: Vec<Box<str>>,
 }
 
 impl Settings {
@@ -59,6 +63,7 @@ impl Settings {
             clock: Clock::system(),
             cdn: false,
             passwords: PasswordList::default(),
+            shared: Vec::new(),
         }
     }
 }
@@ -79,6 +84,7 @@ struct Shared {
     authorization: HeaderValue,
     cdn: bool,
     passwords: Passwords,
+    shared: Vec<Box<str>>,
     clock: Clock,
     transport: Transport,
     scheduler: Scheduler,
@@ -98,6 +104,7 @@ impl Client {
             authorization,
             cdn: settings.cdn,
             passwords: Passwords::new(settings.passwords),
+            shared: settings.shared,
             clock: settings.clock,
             transport,
             scheduler,
@@ -113,6 +120,11 @@ impl Client {
     /// Passwords of files.
     pub fn passwords(&self) -> &Passwords {
         &self.0.passwords
+    }
+
+    /// The accounts whose shared folders are listed.
+    pub(super) fn shared(&self) -> &[Box<str>] {
+        &self.0.shared
     }
 
     pub(super) fn api_url(&self) -> &ApiUrl {

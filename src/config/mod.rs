@@ -22,7 +22,7 @@ pub use key::FoundKey;
 pub use mount_opts::Terms;
 pub use options::{AccountOptions, MountOptions};
 pub use places::Places;
-pub use values::{AccountName, AccountPath, Bandwidth, ProxyUrl, Umask, Upload};
+pub use values::{AccountName, AccountPath, Bandwidth, Mails, ProxyUrl, Umask, Upload};
 
 use crate::api::scheduler::Rates;
 use crate::api::{ApiUrl, PasswordList, Settings};
@@ -142,6 +142,7 @@ impl Account {
             clock,
             cdn: false,
             passwords: self.passwords.clone().below(Path::new("/")),
+            shared: Vec::new(),
         }
     }
 
@@ -182,6 +183,8 @@ pub struct Mount {
     pub mountpoint: PathBuf,
     /// The folder of the account that is shown there.
     pub root: AccountPath,
+    /// The accounts whose shared folders are shown.
+    pub shared: Mails,
     /// Whether changes are refused.
     pub read_only: bool,
     /// Whether users other than the one who mounts are let in.
@@ -271,6 +274,7 @@ impl Mount {
             key,
             mountpoint: absolute("mountpoint", mountpoint)?,
             root: options.root.unwrap_or_default(),
+            shared: options.shared.unwrap_or_default(),
             read_only: options.read_only.unwrap_or(false),
             allow_other: options.allow_other.unwrap_or(false),
             uid: options

@@ -3,7 +3,7 @@
 //! The same declaration reads all four sources - the config file, the environment, `-o` and the
 //! command line (see [`super::layers`]) - and the reference in `docs/configuration.md` is printed
 //! from it, so that no source can know an option the others do not.
-use super::values::{self, AccountName, AccountPath, Bandwidth, ProxyUrl, Umask, Upload};
+use super::values::{self, AccountName, AccountPath, Bandwidth, Mails, ProxyUrl, Umask, Upload};
 use crate::api::ApiUrl;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -103,6 +103,11 @@ pub struct MountOptions {
           default_missing_value = "true", value_parser = values::switch,
           help_heading = "Mount")]
     pub read_only: Option<bool>,
+
+    /// Show what these accounts share with this one, read-only, in the folder `Shared with me` at the
+    /// account's root: mail addresses, separated by commas
+    #[arg(long, value_name = "MAIL,...", help_heading = "Mount")]
+    pub shared: Option<Mails>,
 
     /// Let other users in too, as permissions allow. Unless root mounts, this wants the line
     /// `user_allow_other` in /etc/fuse.conf

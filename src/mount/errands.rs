@@ -185,6 +185,12 @@ impl InTree {
             }
             Kind::Folder(_) => {
                 let id = self.tree.folder_id(node.ino);
+                if id.is_some_and(FolderId::is_virtual) {
+                    return Err(Refusal(format!(
+                        "{path}: this is no folder of the account; it stands for what others share with \
+                         it"
+                    )));
+                }
                 What::Folder(id.ok_or_else(|| local("the account does not have this folder yet"))?)
             }
         };

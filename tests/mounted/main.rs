@@ -25,6 +25,7 @@ mod refusals;
 mod restart;
 mod schema;
 mod secrets;
+mod shared;
 mod silence;
 mod storms;
 mod trouble;

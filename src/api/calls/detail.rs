@@ -2,14 +2,12 @@
 //! 5.1 and 11).
 use super::super::classify::malformed;
 use super::super::client::Client;
-use super::super::scheduler::{Call, CallClass};
 use super::super::types::UnixSeconds;
 use super::super::wire::{List, Scalar};
 use super::super::{ApiError, Ask, FolderId};
 use super::ShareWith;
 use super::listing::date;
 use serde::Deserialize;
-use serde_json::json;
 
 /// What the service says of one folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,13 +67,10 @@ impl Client {
         ask: &Ask,
         folder: FolderId,
     ) -> Result<FolderDetail, ApiError> {
-        let call = Call {
-            name: "folder/ls",
-            class: CallClass::Listing(folder),
-        };
-        let request = json!({ "folder_id": folder });
-        let answer: DetailAnswer = self.query(ask, &call, &request).await?;
-        if answer.folder_id.u64() != Some(folder.0) {
+        let asked = self.asked("folder/ls", folder)?;
+        let call = asked.listing();
+        let answer: DetailAnswer = self.query(ask, &call, &asked.request()).await?;
+        if answer.folder_id.u64() != Some(folder.0) && !folder.is_virtual() {
             return Err(malformed(
                 call.name,
                 "an answer without the folder's number",

@@ -7,6 +7,7 @@ mod folder;
 mod info;
 mod listing;
 mod remote;
+mod shared;
 mod token;
 mod upload;
 mod user;

@@ -202,6 +202,13 @@ impl Account {
             .add_foreign(name, Content::bytes(bytes), date, pass)
     }
 
+    /// Makes a folder that the account with this mail address shares with this one, read-only; returns its id. With
+    /// `hides`, files in it are listed without their links. Files and folders are put in as into others.
+    pub fn share_foreign(&self, owner: &str, name: &str, hides: bool) -> u64 {
+        let now = self.clock.unix();
+        self.state().make_shared(owner, name, now, hides)
+    }
+
     /// The public address of a folder and its password, if it is shared.
     pub fn shared(&self, folder: u64) -> Option<(String, String)> {
         let state = self.state();

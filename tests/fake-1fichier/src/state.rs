@@ -28,6 +28,8 @@ pub(crate) struct Folder {
     pub(crate) share: Option<(String, String)>,
     /// Mail, `rw`, `hide_links`.
     pub(crate) guests: Vec<(String, u64, u64)>,
+    /// Whose it is, if it is not this account's, and whether links are hidden.
+    pub(crate) owner: Option<(String, bool)>,
     pub(crate) folders: BTreeSet<u64>,
     pub(crate) files: BTreeSet<String>,
 }
@@ -48,6 +50,8 @@ pub(crate) struct StoredFile {
     pub(crate) id: String,
     pub(crate) domain: &'static str,
     pub(crate) folder: u64,
+    /// It belongs to another account.
+    foreign: bool,
     pub(crate) name: String,
     /// UNIX seconds.
     pub(crate) date: i64,
@@ -68,7 +72,7 @@ pub(crate) struct StoredFile {
 impl StoredFile {
     /// Whether it belongs to another account.
     pub(crate) fn is_foreign(&self) -> bool {
-        self.folder == ELSEWHERE
+        self.foreign
     }
 
     pub(crate) fn url(&self) -> String {
@@ -101,6 +105,7 @@ impl State {
             created: 0,
             share: None,
             guests: Vec::new(),
+            owner: None,
             folders: BTreeSet::new(),
             files: BTreeSet::new(),
         };
@@ -116,8 +121,14 @@ impl State {
         self.folders.get(&id)
     }
 
+    /// A folder of this account.
     pub(crate) fn folder_mut(&mut self, id: u64) -> Option<&mut Folder> {
-        self.folders.get_mut(&id)
+        self.folders.get_mut(&id).filter(|f| f.owner.is_none())
+    }
+
+    /// A folder of this account, to be changed or filled.
+    pub(crate) fn own_folder(&self, id: u64) -> Option<&Folder> {
+        self.folder(id).filter(|f| f.owner.is_none())
     }
 
     /// A file that was not deleted, also one of another account.
@@ -132,7 +143,8 @@ impl State {
     }
 
     pub(crate) fn folder_count(&self) -> usize {
-        self.folders.len() - 1
+        let own = self.folders.values().filter(|f| f.owner.is_none());
+        own.count() - 1
     }
 
     pub(crate) fn file_count(&self) -> usize {
@@ -210,6 +222,7 @@ impl State {
         // Ids have gaps on the service, as other accounts make folders too.
         self.next_folder += self.rng.u64(1..40);
         let id = self.next_folder;
+        let owner = self.folders.get(&parent)?.owner.clone();
         let folder = Folder {
             id,
             parent,
@@ -217,12 +230,45 @@ impl State {
             created,
             share: None,
             guests: Vec::new(),
+            owner,
             folders: BTreeSet::new(),
             files: BTreeSet::new(),
         };
         self.folders.insert(id, folder);
         self.folders.get_mut(&parent)?.folders.insert(id);
         Some(id)
+    }
+
+    /// Makes a folder of another account that shares it with this one; no folder of this one holds it.
+    pub(crate) fn make_shared(
+        &mut self,
+        owner: &str,
+        name: &str,
+        created: i64,
+        hides: bool,
+    ) -> u64 {
+        self.next_folder += self.rng.u64(1..40);
+        let id = self.next_folder;
+        let folder = Folder {
+            id,
+            parent: ELSEWHERE,
+            name: name.to_owned(),
+            created,
+            share: None,
+            guests: Vec::new(),
+            owner: Some((owner.to_owned(), hides)),
+            folders: BTreeSet::new(),
+            files: BTreeSet::new(),
+        };
+        self.folders.insert(id, folder);
+        id
+    }
+
+    /// The folders that another account shares with this one.
+    pub(crate) fn shared_by(&self, owner: &str) -> Vec<&Folder> {
+        let is_owners = |f: &&Folder| f.owner.as_ref().is_some_and(|(mail, _)| mail == owner);
+        let tops = self.folders.values().filter(|f| f.parent == ELSEWHERE);
+        tops.filter(is_owners).collect()
     }
 
     /// True when `folder` is `ancestor` or below it.
@@ -283,9 +329,11 @@ impl State {
         visible_from: Duration,
     ) -> Option<&mut StoredFile> {
         self.folders.get(&folder)?;
+        let foreign = self.folder(folder)?.owner.is_some();
         let id = self.new_id();
         let file = StoredFile {
             visible_from,
+            foreign,
             ..new_file(&id, folder, name, content, date)
         };
         self.folders.get_mut(&folder)?.files.insert(id.clone());
@@ -410,6 +458,7 @@ fn new_file(id: &str, folder: u64, name: &str, content: Content, date: i64) -> S
         id: id.to_owned(),
         domain: "1fichier.com",
         folder,
+        foreign: folder == ELSEWHERE,
         name: name.to_owned(),
         date,
         content,

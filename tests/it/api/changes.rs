@@ -5,6 +5,7 @@ use fake_1fichier::{DuplicateFolder, FaultKind, FolderRm, KoStatus};
 use fichierfs::api::{
     Access, ApiError, Attributes, ErrorKind, FileUrl, FolderId, Reached, Share, ShareWith,
 };
+use fichierfs::secret::Password;
 
 fn kind<T: std::fmt::Debug>(outcome: Result<T, ApiError>) -> ErrorKind {
     outcome.unwrap_err().kind

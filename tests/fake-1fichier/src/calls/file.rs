@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::account::{file_id, mime_of};
+use crate::calls::folder::writable;
 use crate::calls::{flag, folder_id, int, put_array, text, texts};
 use crate::config::{CapForm, Config, MimeKey, SameFolderMv};
 use crate::reply::{Ko, Outcome};
@@ -19,7 +20,19 @@ pub(crate) fn items(world: &World, mut files: Vec<StoredFile>, cap: usize) -> Ve
     let limit = world.config().true_hash_limit;
     lock(&world.rng).shuffle(&mut files);
     files.truncate(cap);
-    files.iter().map(|f| item(f, limit)).collect()
+    let hidden: Vec<bool> = {
+        let state = world.account.state();
+        let hides = |file: &StoredFile| state.folder(file.folder)?.owner.as_ref().map(|it| it.1);
+        files.iter().map(|f| hides(f) == Some(true)).collect()
+    };
+    let items = files.iter().zip(hidden).map(|(file, hidden)| {
+        let mut item = item(file, limit);
+        if hidden && let Some(item) = item.as_object_mut() {
+            item.remove("url");
+        }
+        item
+    });
+    items.collect()
 }
 
 fn item(file: &StoredFile, limit: u64) -> Value {
@@ -158,7 +171,7 @@ pub(crate) fn mv(world: &World, params: &Map<String, Value>) -> Outcome {
     }
     let rename = new_name(world, params, urls.len())?;
     let mut state = world.account.state();
-    state.folder(folder).ok_or_else(Ko::not_found)?;
+    writable(&state, folder)?;
     let mut moved = Vec::new();
     let mut known = 0;
     for url in urls {
@@ -213,7 +226,7 @@ pub(crate) fn cp(world: &World, params: &Map<String, Value>) -> Outcome {
     let (now, unix) = (world.clock.now(), world.clock.unix());
     let visible = now + seconds(config.appear_delay_seconds);
     let mut state = world.account.state();
-    state.folder(folder).ok_or_else(Ko::not_found)?;
+    writable(&state, folder)?;
     let room = config.quota_bytes.saturating_sub(state.used());
     let mut copied = Vec::new();
     let mut size = 0;

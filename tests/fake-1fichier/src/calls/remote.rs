@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::calls::folder::writable;
 use crate::calls::{folder_id, int, texts};
 use crate::content::Content;
 use crate::reply::{Ko, Outcome};
@@ -52,11 +53,7 @@ pub(crate) fn request(world: &World, params: &Map<String, Value>) -> Outcome {
         return Err(Ko::bad_parameter("urls"));
     }
     headers(params)?;
-    world
-        .account
-        .state()
-        .folder(folder)
-        .ok_or_else(Ko::not_found)?;
+    writable(&world.account.state(), folder)?;
     let now = world.clock.now();
     let mut jobs = lock(&world.jobs);
     jobs.last += 1;

@@ -534,3 +534,59 @@ fn a_switch_wants_the_password_of_own_files_too() {
     assert!(token("").message().starts_with("Password not provided"));
     assert!(token("secret6").is_ok());
 }
+
+#[test]
+fn what_others_share_is_listed_by_their_address_and_not_changed() {
+    let fake = start();
+    let account = fake.account();
+    let films = account.share_foreign("a@example.org", "films", false);
+    let below = account.mkdir(films, "below");
+    let url = account.add_bytes(below, "a.mkv", &b"a film"[..]);
+    let ls = |params: Value| call(&fake, "folder/ls", &params);
+    let user = |user: &str| json!({ "folder_id": 0, "sharing_user": user, "files": 1 });
+    let root = ls(user("a@example.org")).json();
+    assert_eq!(
+        (&root["sub_folders"][0]["id"], &root["user"]),
+        (&json!(films), &json!("a@example.org"))
+    );
+    assert!(ls(user("b@example.org")).message().contains("not allowed"));
+    let own = ls(json!({ "files": 1 })).json();
+    assert_eq!(own["sub_folders"].as_array().map_or(0, Vec::len), 0);
+    let listed = ls(json!({ "folder_id": below, "files": 1 })).json();
+    assert_eq!(
+        (&listed["items"][0]["url"], &listed["rw"]),
+        (&json!(url), &json!(0))
+    );
+    assert!(call(&fake, "download/get_token", &json!({ "url": url })).is_ok());
+    for (name, params) in [
+        ("folder/mkdir", json!({ "name": "x", "folder_id": films })),
+        ("folder/rm", json!({ "folder_id": below })),
+        ("folder/mv", json!({ "folder_id": below, "rename": "x" })),
+        (
+            "folder/mv",
+            json!({ "folder_id": below, "destination_folder_id": 0 }),
+        ),
+        ("folder/share", json!({ "folder_id": films, "share": 1 })),
+        (
+            "file/mv",
+            json!({ "urls": [url], "destination_folder_id": 0 }),
+        ),
+        ("file/rm", json!({ "files": [{ "url": url }] })),
+        (
+            "file/rename",
+            json!({ "urls": [{ "url": url, "filename": "x" }] }),
+        ),
+        ("file/chattr", json!({ "urls": [url], "inline": 1 })),
+        ("file/cp", json!({ "urls": [url], "folder_id": below })),
+    ] {
+        assert!(!call(&fake, name, &params).is_ok(), "{name} {params}");
+    }
+    assert!(call(&fake, "file/cp", &json!({ "urls": [url], "folder_id": 0 })).is_ok());
+    let hidden = account.share_foreign("a@example.org", "hidden", true);
+    account.add_bytes(hidden, "b", vec![1]);
+    let listed = ls(json!({ "folder_id": hidden, "files": 1 })).json();
+    assert_eq!(
+        (&listed["hide_links"], listed["items"][0].get("url")),
+        (&json!(1), None)
+    );
+}
