@@ -105,7 +105,7 @@ pub struct MountOptions {
     pub read_only: Option<bool>,
 
     /// Show what these accounts share with this one, read-only, in the folder `Shared with me` at the
-    /// account's root: mail addresses, separated by commas
+    /// account's root: mail addresses, separated by commas [default: none]
     #[arg(long, value_name = "MAIL,...", help_heading = "Mount")]
     pub shared: Option<Mails>,
 

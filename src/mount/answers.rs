@@ -15,6 +15,7 @@ use crate::control::{
     AccountAnswer, Answer, Answers, Changed, DownloadLimit, Pong, Refreshed, Request, Status,
     Teller,
 };
+use crate::errand::Errand;
 use crate::read::{ReadSnapshot, Reader, Usage};
 use crate::tree::{
     Caller, CrawlSnapshot, CrawlStage, EntryChange, Ino, LargeSnapshot, Renewed, Tree, TreeError,
@@ -72,10 +73,7 @@ impl Answers for Control {
                 }
             }
             Request::Bwlimit { set } => self.bwlimit(set),
-            Request::Errand { errand } => match self.errands.run(errand).await {
-                Ok(done) => Answer::Done(done),
-                Err(refusal) => Answer::error(refusal.to_string()),
-            },
+            Request::Errand { errand } => self.errand(errand).await,
             Request::Wait => Answer::error("answered by the socket itself"),
         }
     }
@@ -91,6 +89,17 @@ impl Control {
                 info: info.value,
             }),
             Err(error) => Answer::error(error.to_string()),
+        }
+    }
+
+    async fn errand(&self, errand: Errand) -> Answer {
+        let errands = self.errands.clone();
+        // In a task of its own: a change that was begun is seen to its end, also when nobody waits any more.
+        let task = tokio::spawn(async move { errands.run(errand).await });
+        match task.await {
+            Ok(Ok(done)) => Answer::Done(done),
+            Ok(Err(refusal)) => Answer::error(refusal.to_string()),
+            Err(_) => Answer::error("the mount is ending"),
         }
     }
 

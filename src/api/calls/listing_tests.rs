@@ -1,6 +1,7 @@
 use super::super::super::types::LISTING_CAP;
 use super::super::super::wire::from_json;
 use super::*;
+use serde_json::json;
 
 fn folder(id: u64, text: &str) -> Result<FolderListing, ApiError> {
     let answer = from_json(text.as_bytes()).unwrap();
