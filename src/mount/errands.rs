@@ -394,7 +394,8 @@ impl Alone {
 }
 
 /// What mounts keep of the account in a folder, if there is anything and it is surely of this account. What is
-/// not is left alone: whose it is, a mount finds out.
+/// not is left alone: whose it is, a mount finds out. So is a tree with changes that were not told: only with
+/// those it is what a person was shown.
 fn kept(state_dir: &Path, key: &ApiKey, clock: Clock) -> Option<Store> {
     if !state_dir.join("cache.redb").exists() {
         return None;
@@ -403,4 +404,5 @@ fn kept(state_dir: &Path, key: &ApiKey, clock: Clock) -> Option<Store> {
         .inspect_err(|error| log::info!("{error}; going on without what was kept"))
         .ok()
         .filter(Store::is_known)
+        .filter(|store| store.pending().is_ok_and(|it| it.pending.is_empty()))
 }
