@@ -12,6 +12,7 @@
 //!              ├▶ write    bytes in
 //!              └▶ outbox   what the account still has to be told
 //!                   └▶ api the service's client: typed calls, scheduler, errors; the only module that knows HTTP
+//! errand (what commands ask of the account beside the drive) uses api alone
 //! control (the mount's socket) reads snapshots the parts hand out
 //!  └▶ page (status page and metrics over HTTP) shows what the socket tells
 //! config, logging, secret, util     beside them all
@@ -23,6 +24,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod errand;
 pub mod fs;
 pub mod logging;
 pub mod mount;

@@ -7,6 +7,7 @@ use super::ask::Ask;
 use super::classify::{self, Head};
 use super::error::{ApiError, ErrorKind, Reached};
 use super::hosts::ApiUrl;
+use super::passwords::{PasswordList, Passwords};
 use super::scheduler::{Call, Scheduler, Verdict};
 use super::text::header_text;
 use super::timing;
@@ -43,6 +44,12 @@ pub struct Settings {
     pub clock: Clock,
     /// Whether downloads may spend CDN credits.
     pub cdn: bool,
+    /// Passwords of files.
+    pub passwords: PasswordList,
+    /// Mail addresses of accounts whose shared folders are listed in [`FolderId::SHARED`].
+    ///
+    /// [`FolderId::SHARED`]: super::FolderId::SHARED
+    pub shared: Vec<Box<str>>,
 }
 
 impl Settings {
@@ -55,6 +62,8 @@ impl Settings {
             proxy: None,
             clock: Clock::system(),
             cdn: false,
+            passwords: PasswordList::default(),
+            shared: Vec::new(),
         }
     }
 }
@@ -74,6 +83,8 @@ struct Shared {
     key: ApiKey,
     authorization: HeaderValue,
     cdn: bool,
+    passwords: Passwords,
+    shared: Vec<Box<str>>,
     clock: Clock,
     transport: Transport,
     scheduler: Scheduler,
@@ -92,6 +103,8 @@ impl Client {
             key: settings.key,
             authorization,
             cdn: settings.cdn,
+            passwords: Passwords::new(settings.passwords),
+            shared: settings.shared,
             clock: settings.clock,
             transport,
             scheduler,
@@ -102,6 +115,16 @@ impl Client {
     /// The scheduler every call passes.
     pub fn scheduler(&self) -> &Scheduler {
         &self.0.scheduler
+    }
+
+    /// Passwords of files.
+    pub fn passwords(&self) -> &Passwords {
+        &self.0.passwords
+    }
+
+    /// The accounts whose shared folders are listed.
+    pub(super) fn shared(&self) -> &[Box<str>] {
+        &self.0.shared
     }
 
     pub(super) fn api_url(&self) -> &ApiUrl {

@@ -20,6 +20,26 @@ impl fmt::Display for FolderId {
     }
 }
 
+/// First of the numbers that no account has: they stand for what is shown and is no folder of the account. Folders'
+/// numbers on the service are counted up, and have eight digits or so today.
+const FIRST_VIRTUAL: u64 = 1 << 61;
+
+impl FolderId {
+    /// The folder that shows what other accounts share.
+    pub const SHARED: Self = Self(FIRST_VIRTUAL);
+
+    /// What stands for all that the account with this mail address shares; the same for ever.
+    pub fn shared_by(mail: &str) -> Self {
+        let hash = xxhash_rust::xxh3::xxh3_64(mail.to_lowercase().as_bytes());
+        Self(FIRST_VIRTUAL + 1 + hash % (FIRST_VIRTUAL - 4))
+    }
+
+    /// Whether it stands for something that is no folder of the account.
+    pub fn is_virtual(self) -> bool {
+        self.0 >= FIRST_VIRTUAL
+    }
+}
+
 /// Fewest and most characters of a file id (API reference 1); every id seen today has 20.
 const FILE_ID_CHARS: std::ops::RangeInclusive<usize> = 5..=20;
 
@@ -149,6 +169,17 @@ mod tests {
         let other = FileUrl::parse("https://alterupload.com/?abcde").unwrap();
         assert_eq!(other.domain(), "alterupload.com");
         assert_eq!(other.id().as_str(), "abcde");
+    }
+
+    #[test]
+    fn what_others_share_has_numbers_of_its_own() {
+        let one = FolderId::shared_by("a@example.org");
+        assert_eq!(one, FolderId::shared_by("A@Example.org"));
+        assert_ne!(one, FolderId::shared_by("b@example.org"));
+        assert!(one.is_virtual() && FolderId::SHARED.is_virtual() && one != FolderId::SHARED);
+        assert!(!FolderId(99_999_999).is_virtual() && !FolderId::ROOT.is_virtual());
+        // An inode number for a folder is below 2^62.
+        assert!(one.0 < (1 << 62) - 2);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! download    bytes of a file      multipart   the body of an upload
 //!  └▶ data    requests to download hosts
 //!      └▶ dial   their connections, one of them in reserve
+//! passwords   of files, as somebody wrote them down
 //! hash, paris the service's hash and dates
 //! ```
 pub mod ask;
@@ -25,6 +26,7 @@ pub mod hosts;
 pub mod ids;
 mod multipart;
 pub mod paris;
+mod passwords;
 pub mod scheduler;
 mod text;
 mod timing;
@@ -34,8 +36,9 @@ pub mod wire;
 
 pub use ask::{Ask, Priority, Requester};
 pub use calls::{
-    Access, Attributes, Copied, FileInfo, Moved, NewFolder, RemoteDetail, RemoteJob, RemoteResult,
-    Renamed, SentSpan, Share, ShareWith, UploadNode, UploadReport, UploadTicket, UploadedFile,
+    Access, Attributes, Copied, FileInfo, FolderDetail, Moved, NewFolder, PasswordChange,
+    RemoteDetail, RemoteJob, RemoteResult, Renamed, SentSpan, Share, ShareWith, UploadNode,
+    UploadReport, UploadTicket, UploadedFile,
 };
 pub use client::{Client, Settings};
 pub use download::Body;
@@ -44,6 +47,7 @@ pub use hash::WhirlpoolHasher;
 pub use hosts::{ApiUrl, BadApiUrl};
 pub use ids::{FileId, FileUrl, FolderId};
 pub use multipart::{MAX_FILE_BYTES, MAX_FILES, MAX_UPLOAD_BYTES, UploadFile, UploadProgress};
+pub use passwords::{MOST_TRIED, PasswordList, Passwords};
 pub use timing::{Timing, measured};
 pub use transport::{SetupError, install_crypto};
 pub use types::{

@@ -103,6 +103,13 @@ impl FileListing {
 #[derive(Clone, PartialEq, Eq)]
 pub struct DownloadLink(pub(in crate::api) Box<str>);
 
+impl DownloadLink {
+    /// The link itself, for whoever asked for it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
 impl std::fmt::Debug for DownloadLink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("DownloadLink(…)")

@@ -9,6 +9,7 @@ pub mod cache;
 pub mod decide;
 mod desk;
 pub mod dupes;
+pub mod errand;
 pub mod exit;
 pub mod explain;
 pub mod export_index;
@@ -99,6 +100,18 @@ pub enum Command {
     ExportIndex(export_index::Args),
     /// Keep what exists on this machine only, or take it in: attributes, empty files
     State(state::Args),
+    /// Print the public link of files and folders, or a direct one
+    Link(errand::link::Args),
+    /// Show or change who may see a folder: its public page, other accounts
+    Share(errand::share::Args),
+    /// Set the password or the description of a file
+    Protect(errand::protect::Args),
+    /// Have the service itself fetch addresses into the account
+    Fetch(errand::fetch::Args),
+    /// Take files of others into the account by their links, without a download
+    Import(errand::import::Args),
+    /// Show all the service knows of a file or folder
+    Info(errand::info::Args),
     /// Ask for an account's API key, check it and keep it
     Login(login::Args),
     /// Show an account's kind, space and subscription
@@ -167,6 +180,12 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, Failure> {
         Command::Dupes(args) => dupes::run(args),
         Command::ExportIndex(args) => export_index::run(args),
         Command::State(args) => state::run(args),
+        Command::Link(args) => errand::link::run(&args),
+        Command::Share(args) => errand::share::run(&args),
+        Command::Protect(args) => errand::protect::run(&args),
+        Command::Fetch(args) => errand::fetch::run(&args),
+        Command::Import(args) => errand::import::run(&args),
+        Command::Info(args) => errand::info::run(&args),
         Command::Login(args) => login::run(args),
         Command::Account(args) => account::run(args),
         Command::Fstab(args) => fstab::run(&args, arguments),

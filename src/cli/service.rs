@@ -1,4 +1,4 @@
-//! What `login` and `account` ask the service when no mount can be asked.
+//! What commands ask the service when no mount can be asked.
 use crate::api::scheduler::{BudgetError, BudgetFile, Fingerprint, Scheduler};
 use crate::api::{
     ApiError, Ask, Client, Dated, ErrorKind, FolderId, Priority, Reached, Requester, UserInfo,
@@ -8,6 +8,7 @@ use crate::secret::ApiKey;
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 
 /// How long the service may take. A person waits.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -61,37 +62,62 @@ fn ask(clock: Clock) -> Ask {
     )
 }
 
+/// A client that holds the account's lock and budget, as long as this lives.
+pub(super) struct Held {
+    runtime: Runtime,
+    client: Client,
+    clock: Clock,
+}
+
+impl Held {
+    /// Takes the account's lock; an error for which [`is_held`] says yes when another process has it.
+    pub(super) fn open(account: &Account, key: &ApiKey) -> anyhow::Result<Self> {
+        account.make_folders()?;
+        let fingerprint = Fingerprint::of(key);
+        let budget = BudgetFile::open(
+            &account.budget_dir(),
+            &fingerprint,
+            &account.api_url.to_string(),
+        )?;
+        let clock = Clock::from_env();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let client = runtime.block_on(async {
+            let scheduler = Scheduler::new(clock, account.rates(), Some(budget));
+            Client::new(account.client_settings(key.clone(), clock), scheduler)
+        })?;
+        Ok(Self {
+            runtime,
+            client,
+            clock,
+        })
+    }
+
+    /// Runs `work` with the client.
+    pub(super) fn run<T>(&self, work: impl AsyncFnOnce(&Client, Clock) -> T) -> T {
+        self.runtime.block_on(work(&self.client, self.clock))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let scheduler = self.client.scheduler();
+        // What the next process must know to keep the service's limits; a failure to keep it
+        // must not hide the answer.
+        if let Err(err) = self.runtime.block_on(scheduler.flush()) {
+            log::warn!("the account's call budget could not be kept: {err}");
+        }
+    }
+}
+
 /// Runs `work` with a client that holds the account's lock and budget.
 fn with_client<T>(
     account: &Account,
     key: &ApiKey,
     work: impl AsyncFnOnce(&Client, Clock) -> Result<T, ApiError>,
 ) -> anyhow::Result<T> {
-    account.make_folders()?;
-    let fingerprint = Fingerprint::of(key);
-    let budget = BudgetFile::open(
-        &account.budget_dir(),
-        &fingerprint,
-        &account.api_url.to_string(),
-    )?;
-    let clock = Clock::from_env();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let scheduler = Scheduler::new(clock, account.rates(), Some(budget));
-        let client = Client::new(
-            account.client_settings(key.clone(), clock),
-            scheduler.clone(),
-        )?;
-        let answer = work(&client, clock).await;
-        // What the next process must know to keep the service's limits; a failure to keep it
-        // must not hide the answer.
-        if let Err(err) = scheduler.flush().await {
-            log::warn!("the account's call budget could not be kept: {err}");
-        }
-        answer.map_err(told)
-    })
+    Held::open(account, key)?.run(work).map_err(told)
 }
 
 /// A failed call with what can be done about it.

@@ -34,9 +34,9 @@ pub enum ConfigError {
         /// What is wrong; never a piece of the contents, which may hold the key.
         why: String,
     },
-    /// A file with a key that others may read.
+    /// A file with a key or passwords that others may read.
     #[error(
-        "the {what} {} holds a key and others may read it (mode {mode:04o}); run: chmod 600 {}",
+        "the {what} {} holds a key or passwords and others may read it (mode {mode:04o}); run: chmod 600 {}",
         path.display(), path.display()
     )]
     Exposed {

@@ -1,12 +1,14 @@
 //! The config file: TOML with the options by their long names, and tables `[account.NAME]` whose
 //! settings go before the top level's for that account.
 //!
-//! Promises: an unknown key is refused by name; a file that holds a key and that others may read
+//! Promises: an unknown key is refused by name; a file that holds a key or passwords and that others may read
 //! is refused whole; no error shows a piece of the contents.
 use super::error::ConfigError;
 use super::layers::{Setting, is_option};
+use super::passwords;
 use super::private::{self, Bounded};
 use super::values::AccountName;
+use crate::api::PasswordList;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -19,13 +21,15 @@ const LONGEST: u64 = 1 << 20;
 /// The key's own name in the file; not an option, so that it cannot stand in argv.
 const API_KEY: &str = "api-key";
 
-/// What a config file says for one account. The key in it is not printed.
+/// What a config file says for one account. The key and the passwords in it are not printed.
 #[derive(Default)]
 pub struct FileSettings {
     /// Options, the account's own last.
     pub settings: Vec<Setting>,
     /// The key, untrimmed, with where it stands.
     pub api_key: Option<(String, String)>,
+    /// Passwords of files.
+    pub passwords: PasswordList,
 }
 
 impl fmt::Debug for FileSettings {
@@ -44,14 +48,14 @@ pub fn read(path: &Path, account: &AccountName) -> Result<FileSettings, ConfigEr
     let file = File { path };
     let table = file.parse(&text)?;
     let mut found = FileSettings::default();
-    let mut holds_key = false;
+    let mut holds_secret = false;
     for (key, value) in &table {
         match (normal(key).as_str(), value) {
             ("account", toml::Value::Table(accounts)) => {
-                holds_key |= accounts
+                holds_secret |= accounts
                     .values()
                     .filter_map(toml::Value::as_table)
-                    .any(|table| table.keys().any(|key| normal(key) == API_KEY));
+                    .any(|table| table.keys().any(|key| is_secret(&normal(key))));
             }
             ("account", _) => {
                 return Err(file.wrong(
@@ -60,11 +64,11 @@ pub fn read(path: &Path, account: &AccountName) -> Result<FileSettings, ConfigEr
                      FICHIERFS_ACCOUNT",
                 ));
             }
-            (API_KEY, _) => holds_key = true,
+            (long, _) if is_secret(long) => holds_secret = true,
             _ => {}
         }
     }
-    if holds_key {
+    if holds_secret {
         private::must_be_private(path, WHAT, mode)?;
     }
     file.collect(&table, "", &mut found)?;
@@ -80,6 +84,7 @@ pub fn read(path: &Path, account: &AccountName) -> Result<FileSettings, ConfigEr
         if parsed == *account {
             found.settings.extend(theirs.settings);
             found.api_key = theirs.api_key.or(found.api_key);
+            found.passwords = passwords::over(theirs.passwords, found.passwords);
         }
     }
     Ok(found)
@@ -115,6 +120,13 @@ impl File<'_> {
             if long == "account" && prefix.is_empty() {
                 continue;
             }
+            if long == passwords::TABLE {
+                found.passwords = passwords::read(value).map_err(|(name, why)| {
+                    let name = name.map_or_else(|| full.clone(), |name| format!("{full}.{name}"));
+                    self.wrong(&name, &why)
+                })?;
+                continue;
+            }
             let value = match value {
                 toml::Value::String(text) => text.clone(),
                 toml::Value::Integer(number) => number.to_string(),
@@ -141,6 +153,11 @@ impl File<'_> {
     fn wrong(&self, key: &str, why: &str) -> ConfigError {
         ConfigError::option(self.origin(key), why)
     }
+}
+
+/// Whether a key of the file holds something that others may not read.
+fn is_secret(long: &str) -> bool {
+    long == API_KEY || long == passwords::TABLE
 }
 
 /// The tables of accounts by their names.
@@ -217,6 +234,40 @@ mod tests {
         );
         let key = |name| for_account(&own, name).unwrap().api_key.unwrap().0;
         assert_eq!((key("work"), key("x")), ("own".into(), "top".into()));
+    }
+
+    #[test]
+    fn passwords_are_the_accounts_own_and_private() {
+        let text = "[passwords]\ndefault = 'for all'\nabcdefghij = 'of all 1'\n\
+                    [account.work.passwords]\nabcdefghij = 'of work'\n";
+        for mode in [0o644, 0o640] {
+            let err = for_account(&case(text, mode), "default").unwrap_err();
+            assert!(
+                err.contains("chmod 600") && err.contains("passwords"),
+                "{err}"
+            );
+        }
+        let file = case(text, 0o600);
+        let of = |name| for_account(&file, name).unwrap().passwords;
+        let word = |name| {
+            of(name)
+                .by_file
+                .values()
+                .next()
+                .unwrap()
+                .expose()
+                .to_owned()
+        };
+        assert_eq!(
+            (word("work"), word("home")),
+            ("of work".into(), "of all 1".into())
+        );
+        assert_eq!(of("work").tried.len(), 1);
+        // Those of other accounts are checked too.
+        let wrong = case("[account.work.passwords]\nabcdefghij = 's3cr'\n", 0o600);
+        let err = for_account(&wrong, "default").unwrap_err();
+        assert!(err.contains("account.work.passwords.abcdefghij"), "{err}");
+        assert!(!err.contains("s3cr"), "{err}");
     }
 
     #[test]

@@ -135,6 +135,7 @@ impl MountOptions {
         let Self {
             account,
             root,
+            shared,
             read_only,
             allow_other,
             uid,
@@ -163,6 +164,7 @@ impl MountOptions {
         Self {
             account: account.over(lower.account),
             root: root.or(lower.root),
+            shared: shared.or(lower.shared),
             read_only: read_only.or(lower.read_only),
             allow_other: allow_other.or(lower.allow_other),
             uid: uid.or(lower.uid),

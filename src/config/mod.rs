@@ -12,6 +12,7 @@ pub mod key;
 pub mod layers;
 pub mod mount_opts;
 pub mod options;
+mod passwords;
 pub mod places;
 pub mod private;
 pub mod values;
@@ -21,10 +22,12 @@ pub use key::FoundKey;
 pub use mount_opts::Terms;
 pub use options::{AccountOptions, MountOptions};
 pub use places::Places;
-pub use values::{AccountName, AccountPath, Bandwidth, PageAddress, ProxyUrl, Umask, Upload};
+pub use values::{
+    AccountName, AccountPath, Bandwidth, Mails, PageAddress, ProxyUrl, Umask, Upload,
+};
 
 use crate::api::scheduler::Rates;
-use crate::api::{ApiUrl, Settings};
+use crate::api::{ApiUrl, PasswordList, Settings};
 use crate::secret::ApiKey;
 use crate::util::clock::Clock;
 use key::KeyPlaces;
@@ -100,6 +103,8 @@ pub struct Account {
     pub runtime_dir: Option<PathBuf>,
     /// Folder of the config file and stored logins.
     pub config_dir: PathBuf,
+    /// Passwords of files.
+    pub passwords: PasswordList,
     key_places: KeyPlaces,
 }
 
@@ -139,6 +144,8 @@ impl Account {
             proxy: self.proxy.as_ref().map(|url| url.expose().to_owned()),
             clock,
             cdn: false,
+            passwords: self.passwords.clone().below(Path::new("/")),
+            shared: Vec::new(),
         }
     }
 
@@ -179,6 +186,8 @@ pub struct Mount {
     pub mountpoint: PathBuf,
     /// The folder of the account that is shown there.
     pub root: AccountPath,
+    /// The accounts whose shared folders are shown.
+    pub shared: Mails,
     /// Whether changes are refused.
     pub read_only: bool,
     /// Whether users other than the one who mounts are let in.
@@ -276,6 +285,7 @@ impl Mount {
             key,
             mountpoint: absolute("mountpoint", mountpoint)?,
             root: options.root.unwrap_or_default(),
+            shared: options.shared.unwrap_or_default(),
             read_only: options.read_only.unwrap_or(false),
             allow_other: options.allow_other.unwrap_or(false),
             uid: options
@@ -398,6 +408,7 @@ fn resolve(
         state_dir_chosen: options.state_dir.is_some(),
         runtime_dir: around.places.runtime.clone(),
         config_dir: config_dir.clone(),
+        passwords: file.passwords,
         key_places,
     };
     Ok((account, merged))

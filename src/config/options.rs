@@ -4,7 +4,7 @@
 //! command line (see [`super::layers`]) - and the reference in `docs/configuration.md` is printed
 //! from it, so that no source can know an option the others do not.
 use super::values::{
-    self, AccountName, AccountPath, Bandwidth, PageAddress, ProxyUrl, Umask, Upload,
+    self, AccountName, AccountPath, Bandwidth, Mails, PageAddress, ProxyUrl, Umask, Upload,
 };
 use crate::api::ApiUrl;
 use std::path::PathBuf;
@@ -105,6 +105,11 @@ pub struct MountOptions {
           default_missing_value = "true", value_parser = values::switch,
           help_heading = "Mount")]
     pub read_only: Option<bool>,
+
+    /// Show what these accounts share with this one, read-only, in the folder `Shared with me` at the
+    /// account's root: mail addresses, separated by commas [default: none]
+    #[arg(long, value_name = "MAIL,...", help_heading = "Mount")]
+    pub shared: Option<Mails>,
 
     /// Let other users in too, as permissions allow. Unless root mounts, this wants the line
     /// `user_allow_other` in /etc/fuse.conf

@@ -122,6 +122,37 @@ impl FromStr for AccountPath {
     }
 }
 
+/// Mail addresses of accounts, separated by commas.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mails(Vec<Box<str>>);
+
+impl Mails {
+    /// Each of them, once.
+    pub fn each(&self) -> &[Box<str>] {
+        &self.0
+    }
+}
+
+impl FromStr for Mails {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut mails: Vec<Box<str>> = Vec::new();
+        for mail in text.split(',').map(str::trim) {
+            let sound = mail.split_once('@').is_some_and(|(user, host)| {
+                !user.is_empty() && !host.is_empty() && !host.contains('@')
+            });
+            if !sound || mail.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
+                return Err("give mail addresses, separated by commas".into());
+            }
+            if !mails.iter().any(|known| known.eq_ignore_ascii_case(mail)) {
+                mails.push(mail.into());
+            }
+        }
+        Ok(Self(mails))
+    }
+}
+
 /// Permission bits taken away from what the mount shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Umask(pub u16);

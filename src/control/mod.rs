@@ -25,6 +25,7 @@ pub use status::Status;
 pub use unsent::{Left, Synced, Unsent};
 
 use crate::api::UserInfo;
+use crate::errand::{Done, Errand};
 use serde::{Deserialize, Serialize};
 
 /// What a command may ask. New ones are added; a mount that does not know one says so.
@@ -130,6 +131,11 @@ pub enum Request {
         /// From now on; absent to leave it as it is.
         set: Option<DownloadLimit>,
     },
+    /// Run an errand in the account. Long.
+    Errand {
+        /// Which.
+        errand: Errand,
+    },
     /// No answer: the connection ends when the mount's process does. The server sees to this one
     /// itself.
     Wait,
@@ -208,6 +214,8 @@ pub enum Answer {
     GivesWay,
     /// To [`Request::Bwlimit`]: what holds now.
     Bwlimit(DownloadLimit),
+    /// To [`Request::Errand`].
+    Done(Done),
     /// To a request that cannot be answered.
     Error {
         /// Why, in a sentence for people.
@@ -291,6 +299,7 @@ impl Request {
                 | Self::StateImport { .. }
                 | Self::StateSave
                 | Self::StateRestore { .. }
+                | Self::Errand { .. }
         )
     }
 }
@@ -328,6 +337,8 @@ pub fn json_line(value: &impl Serialize) -> String {
 
 /// Bytes of a request's line at most: most are a word and perhaps a path, the longest name some hundred files.
 pub const LONGEST_REQUEST: usize = 128 * 1024;
+/// Bytes of a request's line at most: a word and perhaps a path, a hundred links, or some long addresses.
+pub const LONGEST_REQUEST: usize = 64 * 1024;
 
 /// Bytes of an answer's line at most, so that a command cannot be made to fill memory.
 pub const LONGEST_ANSWER: usize = 1 << 20;

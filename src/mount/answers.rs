@@ -3,6 +3,7 @@
 //! Promises: a status makes no call and waits for nobody; everything else ends within the socket's limit.
 use super::account::AccountHealth;
 use super::ending::Ending;
+use super::errands::InTree;
 use super::snapshot::{self, Keeper};
 use super::{cache, explain, index, outgoing, state};
 use crate::api::scheduler::{GateCause, GateSnapshot, SchedulerSnapshot};
@@ -15,6 +16,7 @@ use crate::control::{
     AccountAnswer, Answer, Answers, Changed, DownloadLimit, Pong, Refreshed, Request, Status,
     Teller,
 };
+use crate::errand::Errand;
 use crate::read::{ReadSnapshot, Reader, Usage};
 use crate::tree::{
     Caller, CrawlSnapshot, CrawlStage, EntryChange, Ino, LargeSnapshot, Renewed, Tree, TreeError,
@@ -48,6 +50,7 @@ pub(super) struct Control {
     pub(super) clock: Clock,
     pub(super) health: Arc<AccountHealth>,
     pub(super) ending: Arc<Ending>,
+    pub(super) errands: InTree,
     pub(super) read_only: bool,
     /// The folder of the account that is shown as the root.
     pub(super) root: String,
@@ -104,6 +107,7 @@ impl Answers for Control {
                 }
             }
             Request::Bwlimit { set } => self.bwlimit(set),
+            Request::Errand { errand } => self.errand(errand).await,
             Request::Wait => Answer::error("answered by the socket itself"),
         }
     }
@@ -127,6 +131,17 @@ impl Control {
                 info: info.value,
             }),
             Err(error) => Answer::error(error.to_string()),
+        }
+    }
+
+    async fn errand(&self, errand: Errand) -> Answer {
+        let errands = self.errands.clone();
+        // In a task of its own: a change that was begun is seen to its end, also when nobody waits any more.
+        let task = tokio::spawn(async move { errands.run(errand).await });
+        match task.await {
+            Ok(Ok(done)) => Answer::Done(done),
+            Ok(Err(refusal)) => Answer::error(refusal.to_string()),
+            Err(_) => Answer::error("the mount is ending"),
         }
     }
 

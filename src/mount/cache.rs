@@ -147,8 +147,12 @@ pub(super) fn clear(control: &Control, inode: Option<u64>) -> Answer {
 /// The file behind an inode.
 fn file(control: &Control, inode: u64) -> Result<File, &'static str> {
     let node = Ino::new(inode).and_then(|ino| control.tree.node(ino).ok());
+    let path = || control.tree.path_of(node.as_ref()?.ino);
     match node.as_deref().map(|node| &node.kind) {
-        Some(Kind::File(file)) => Ok(file.clone()),
+        Some(Kind::File(file)) => {
+            control.reader.place(&file.url, path);
+            Ok(file.clone())
+        }
         Some(Kind::Folder(_)) => Err("it is a folder"),
         Some(Kind::Own(_)) => {
             Err("the account does not have it yet, so there is nothing of it to keep")

@@ -11,6 +11,7 @@ pub mod background;
 pub mod cache;
 pub mod check;
 mod ending;
+pub mod errands;
 mod explain;
 mod fusermount;
 mod index;

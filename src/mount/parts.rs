@@ -54,6 +54,8 @@ pub(super) fn connect(config: &config::Mount, clock: Clock) -> anyhow::Result<Cl
     let scheduler = Scheduler::new(clock, account.rates(), Some(budget));
     let settings = api::Settings {
         cdn: config.cdn,
+        shared: config.shared.each().to_vec(),
+        passwords: (account.passwords.clone()).below(Path::new(config.root.as_str())),
         ..account.client_settings(config.key.key.clone(), clock)
     };
     Ok(Client::new(settings, scheduler)?)

@@ -9,6 +9,7 @@ use super::account::{AccountHealth, Watch};
 use super::answers::Control;
 use super::background::Ready;
 use super::ending::{self, Ending};
+use super::errands::InTree;
 use super::kernel::{self, Attached};
 use super::parts::{self, AFTER_SILENCE, Parts};
 use super::signals::{Signal, Signals};
@@ -123,6 +124,13 @@ async fn serve(
         clock,
         health: Arc::clone(&health),
         ending: Arc::clone(&ending),
+        errands: InTree::of_mount(
+            client.clone(),
+            clock,
+            tree.clone(),
+            volume.clone(),
+            config.root.clone(),
+        ),
         read_only: config.read_only,
         root: config.root.as_str().to_owned(),
         keeping: Arc::default(),

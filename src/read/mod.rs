@@ -62,6 +62,7 @@ use pace::Pace;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use store::Store;
@@ -219,6 +220,12 @@ impl Reader {
     /// Another limit for all downloads together, in bytes per second, from now on; `None` limits nothing.
     pub fn set_limit(&self, limit: Option<u64>) {
         self.shared.pace.set(limit);
+    }
+
+    /// Says where a file is that is about to be read, so that a password written down for that place is
+    /// used for it. `path` is asked only if there are such.
+    pub fn place(&self, url: &FileUrl, path: impl FnOnce() -> Option<PathBuf>) {
+        self.shared.client.passwords().place(url.id(), path);
     }
 
     /// Opens a file; no call is made before something is read.

@@ -19,6 +19,25 @@ impl Tree {
         is_seen.then_some(id)
     }
 
+    /// The inode of a folder of the account; `None` when the mount does not know that folder.
+    pub fn folder_ino(&self, id: FolderId) -> Option<Ino> {
+        let is_seen = lock(&self.inner.folders).get(id).is_some();
+        (is_seen || id == self.inner.settings.root.id).then(|| self.ino_of(id))
+    }
+
+    /// Whether a folder is, or lies in, what other accounts share.
+    pub fn is_of_others(&self, folder: Ino) -> bool {
+        let Some(id) = self.id_of(folder) else {
+            return false;
+        };
+        let root = &self.inner.settings.root;
+        let is_in = |id: &FolderId| id.is_virtual();
+        // Practically always: nothing is shared, and no folder has such a number.
+        root.id.is_virtual()
+            || root.above.iter().any(is_in)
+            || lock(&self.inner.folders).line_of(id).iter().any(is_in)
+    }
+
     /// The same, also of a folder outside the mount, which an earlier mount of the account had.
     pub fn any_folder_id(&self, ino: Ino) -> Option<FolderId> {
         self.id_of(ino)

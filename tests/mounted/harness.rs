@@ -2,6 +2,7 @@
 use fake_1fichier::{Account, Fake};
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -45,6 +46,7 @@ pub(crate) struct Mount {
     ca: Option<PathBuf>,
     clock: Option<String>,
     options: Vec<String>,
+    environment: Vec<(String, PathBuf)>,
 }
 
 impl Mount {
@@ -83,6 +85,7 @@ impl Mount {
             ca,
             clock: clock.map(str::to_owned),
             options: options.iter().map(|&option| option.to_owned()).collect(),
+            environment: Vec::new(),
         }
     }
 
@@ -143,7 +146,19 @@ impl Mount {
         if let Some(clock) = &self.clock {
             command.env("FICHIERFS_CLOCK", clock);
         }
+        command.envs(self.environment.iter().cloned());
         command
+    }
+
+    /// From the next start on with a config file of this text, which nobody else may read.
+    pub(crate) fn configure(&mut self, text: &str) {
+        let config = self.folders.path().join("config");
+        let folder = config.join("fichierfs");
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("config.toml");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        self.environment = vec![("XDG_CONFIG_HOME".to_owned(), config)];
     }
 
     /// Starts the program and waits until the mountpoint answers.
@@ -179,6 +194,7 @@ impl Mount {
         if let Some(clock) = &self.clock {
             command.env("FICHIERFS_CLOCK", clock);
         }
+        command.envs(self.environment.iter().cloned());
         command
     }
 

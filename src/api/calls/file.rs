@@ -7,6 +7,7 @@ use super::super::client::Client;
 use super::super::wire::{List, Scalar};
 use super::super::{ApiError, Ask, FileUrl, FolderId};
 use super::{file_url, plain, urls};
+use crate::secret::Password;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -45,9 +46,13 @@ pub struct Attributes {
     /// Free text, visible to anyone with the link; may be empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<Box<str>>,
-    /// Password of at least 6 characters; empty removes it.
-    #[serde(rename = "pass", skip_serializing_if = "Option::is_none")]
-    pub password: Option<Box<str>>,
+    /// The password.
+    #[serde(
+        rename = "pass",
+        skip_serializing_if = "PasswordChange::is_none",
+        serialize_with = "told"
+    )]
+    pub password: PasswordChange,
     /// Links are plain http.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "flag")]
     pub no_ssl: Option<bool>,
@@ -62,8 +67,36 @@ pub struct Attributes {
     pub access: Option<Access>,
 }
 
+/// What becomes of a password.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PasswordChange {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// There is none from now on.
+    Remove,
+    /// It is this one from now on.
+    Set(Password),
+}
+
+impl PasswordChange {
+    /// Whether nothing is to be changed.
+    pub fn is_none(&self) -> bool {
+        *self == Self::Keep
+    }
+
+    /// What the service is told: an empty text removes a password (API reference 5.11).
+    fn told(&self) -> &str {
+        match self {
+            Self::Keep | Self::Remove => "",
+            Self::Set(password) => password.expose(),
+        }
+    }
+}
+
 /// An access list; an empty one admits everybody.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Access {
     /// Addresses, CIDR.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -77,6 +110,10 @@ pub struct Access {
     /// Paying customers only.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "flag")]
     pub premium: Option<bool>,
+}
+
+fn told<S: serde::Serializer>(change: &PasswordChange, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(change.told())
 }
 
 #[expect(
@@ -206,13 +243,37 @@ impl Client {
         destination: FolderId,
         rename: Option<&str>,
     ) -> Result<Copied, ApiError> {
+        self.file_import(ask, files, destination, rename, None)
+            .await
+    }
+
+    /// The same of files that may be somebody else's and have a password. Without a password those written
+    /// down are used for a single file that wants one.
+    pub async fn file_import(
+        &self,
+        ask: &Ask,
+        files: &[FileUrl],
+        destination: FolderId,
+        rename: Option<&str>,
+        password: Option<&Password>,
+    ) -> Result<Copied, ApiError> {
         let call = plain("file/cp");
-        // The destination is `folder_id` here, unlike in `file/mv`.
-        let mut request = json!({ "urls": urls(files), "folder_id": destination });
-        if let Some(name) = rename {
-            request["rename"] = name.into();
-        }
-        let answer: CopyAnswer = self.change(ask, &call, &request).await?;
+        let once = async |password: Option<Password>| {
+            // The destination is `folder_id` here, unlike in `file/mv`.
+            let mut request = json!({ "urls": urls(files), "folder_id": destination });
+            if let Some(name) = rename {
+                request["rename"] = name.into();
+            }
+            if let Some(password) = password {
+                request["pass"] = password.expose().into();
+            }
+            self.change(ask, &call, &request).await
+        };
+        let answer: CopyAnswer = match (files, password) {
+            // A refusal for want of a password has copied nothing.
+            ([file], None) => self.passwords().with(file.id(), once).await?,
+            (_, password) => once(password.cloned()).await?,
+        };
         if answer.urls.items.is_empty() {
             return Err(malformed(call.name, "no copied file"));
         }

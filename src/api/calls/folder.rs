@@ -4,6 +4,7 @@ use super::super::client::Client;
 use super::super::wire::Scalar;
 use super::super::{ApiError, Ask, FolderId};
 use super::{Done, plain};
+use crate::secret::Password;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -22,13 +23,13 @@ pub struct Share {
     /// Whether it has a public address.
     pub public: bool,
     /// The public address's password, at least 6 characters.
-    pub password: Option<Box<str>>,
+    pub password: Option<Password>,
     /// The accounts it is shared with; `None` leaves them as they are, an empty list removes all.
     pub accounts: Option<Vec<ShareWith>>,
 }
 
 /// An account a folder is shared with.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ShareWith {
     /// The account's mail address.
     pub email: Box<str>,
@@ -132,7 +133,7 @@ impl Client {
     ) -> Result<Option<Box<str>>, ApiError> {
         let mut request = json!({ "folder_id": folder, "share": u8::from(share.public) });
         if let Some(password) = &share.password {
-            request["pass"] = Value::from(&**password);
+            request["pass"] = Value::from(password.expose());
         }
         if let Some(accounts) = &share.accounts {
             request["shares"] = json!(accounts);

@@ -2,10 +2,11 @@
 use super::super::classify::malformed;
 use super::super::client::Client;
 use super::super::types::{FileItem, UnixSeconds, Whirlpool};
-use super::super::wire::Scalar;
+use super::super::wire::{List, Scalar};
 use super::super::{ApiError, Ask, FileUrl, FolderId};
 use super::listing::{date, hash};
-use super::{file_url, plain};
+use super::{Access, file_url, plain};
+use crate::secret::Password;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -39,6 +40,8 @@ pub struct FileInfo {
     pub no_ssl: bool,
     /// Whether its downloads spend the owner's CDN credits.
     pub cdn: bool,
+    /// Who may download it, if that is limited.
+    pub access: Option<Access>,
 }
 
 #[derive(Default, Deserialize)]
@@ -60,15 +63,80 @@ struct InfoAnswer {
     inline: Scalar,
     no_ssl: Scalar,
     cdn: Scalar,
+    acl: AccessWire,
+}
+
+/// An access list: an object here (API reference 5.6), a flag wherever else.
+#[derive(Default, Deserialize)]
+#[serde(untagged)]
+enum AccessWire {
+    Told {
+        #[serde(default)]
+        ip: List<Scalar>,
+        #[serde(default)]
+        country: List<Scalar>,
+        #[serde(default)]
+        email: List<Scalar>,
+        #[serde(default)]
+        premium: Scalar,
+    },
+    Untold(serde::de::IgnoredAny),
+    #[default]
+    #[serde(skip)]
+    Missing,
+}
+
+impl AccessWire {
+    fn read(self) -> Option<Access> {
+        let Self::Told {
+            ip,
+            country,
+            email,
+            premium,
+        } = self
+        else {
+            return None;
+        };
+        let texts = |list: List<Scalar>| -> Vec<Box<str>> {
+            list.items.into_iter().filter_map(Scalar::filled).collect()
+        };
+        let access = Access {
+            ip: texts(ip),
+            country: texts(country),
+            email: texts(email),
+            premium: premium.flag().then_some(true),
+        };
+        (access != Access::default()).then_some(access)
+    }
 }
 
 impl Client {
     /// Everything about one file. Not for a hot path: frequent use has led to locks (API
     /// reference 3).
     pub async fn file_info(&self, ask: &Ask, file: &FileUrl) -> Result<FileInfo, ApiError> {
+        self.file_info_with(ask, file, None).await
+    }
+
+    /// The same of a file that has a password and may be somebody else's. Without a password those written
+    /// down are used, if it wants one.
+    pub async fn file_info_with(
+        &self,
+        ask: &Ask,
+        file: &FileUrl,
+        password: Option<&Password>,
+    ) -> Result<FileInfo, ApiError> {
         let call = plain("file/info");
-        let request = json!({ "url": file });
-        let answer: InfoAnswer = self.query(ask, &call, &request).await?;
+        let once = async |password: Option<Password>| {
+            let mut request = json!({ "url": file });
+            if let Some(password) = password {
+                request["pass"] = password.expose().into();
+            }
+            self.query(ask, &call, &request).await
+        };
+        let answer: InfoAnswer = match password {
+            Some(password) => once(Some(password.clone())).await?,
+            None => self.passwords().with(file.id(), once).await?,
+        };
         let lacks = |what: &str| malformed(call.name, &format!("an answer without {what}"));
         Ok(FileInfo {
             url: file_url(call.name, answer.url, "an answer")?,
@@ -91,6 +159,7 @@ impl Client {
             inline: answer.inline.flag(),
             no_ssl: answer.no_ssl.flag(),
             cdn: answer.cdn.flag(),
+            access: answer.acl.read(),
         })
     }
 }
@@ -105,7 +174,7 @@ impl From<FileInfo> for FileItem {
             whirlpool: info.whirlpool,
             content_type: info.content_type,
             password: info.password,
-            access_list: false,
+            access_list: info.access.is_some(),
         }
     }
 }

@@ -11,8 +11,8 @@ use super::super::types::{
 use super::super::wire::{List, Scalar};
 use super::super::{ApiError, Ask, ErrorKind, FolderId, Reached};
 use super::file_url;
+use super::shared::Asked;
 use serde::Deserialize;
-use serde_json::json;
 
 /// A span of upload dates that narrows `file/ls`; an open end has no bound. Whether a bound itself
 /// is included is not documented: let spans overlap by a second.
@@ -31,6 +31,7 @@ struct FolderAnswer {
     name: Scalar,
     create_date: Scalar,
     files: Scalar,
+    hide_links: Scalar,
     sub_folders: List<SubFolderWire>,
     items: List<ItemWire>,
 }
@@ -77,13 +78,18 @@ impl Client {
         ask: &Ask,
         folder: FolderId,
     ) -> Result<FolderListing, ApiError> {
-        let call = Call {
-            name: "folder/ls",
-            class: CallClass::Listing(folder),
-        };
-        let request = json!({ "folder_id": folder, "files": 1 });
+        if folder == FolderId::SHARED
+            && let Some(listing) = self.shared_listing()
+        {
+            return Ok(listing);
+        }
+        let asked = self.asked("folder/ls", folder)?;
+        let call = asked.listing();
+        let mut request = asked.request();
+        request["files"] = 1.into();
         let answer: FolderAnswer = self.query(ask, &call, &request).await?;
-        folder_listing(call.name, folder, answer)
+        let listing = folder_listing(call.name, asked, folder, answer)?;
+        Ok(self.with_shared(listing))
     }
 
     /// Sub-folders of `folder` and how many files it holds, `folder/ls` without the files (API
@@ -93,13 +99,16 @@ impl Client {
         ask: &Ask,
         folder: FolderId,
     ) -> Result<FolderListing, ApiError> {
-        let call = Call {
-            name: "folder/ls",
-            class: CallClass::Listing(folder),
-        };
-        let request = json!({ "folder_id": folder });
-        let answer: FolderAnswer = self.query(ask, &call, &request).await?;
-        folder_listing(call.name, folder, answer)
+        if folder == FolderId::SHARED
+            && let Some(listing) = self.shared_listing()
+        {
+            return Ok(listing);
+        }
+        let asked = self.asked("folder/ls", folder)?;
+        let call = asked.listing();
+        let answer: FolderAnswer = self.query(ask, &call, &asked.request()).await?;
+        let listing = folder_listing(call.name, asked, folder, answer)?;
+        Ok(self.with_shared(listing))
     }
 
     /// The files of `folder` uploaded within `span`, `file/ls` (API reference 5.5): for folders
@@ -110,11 +119,12 @@ impl Client {
         folder: FolderId,
         span: SentSpan,
     ) -> Result<FileListing, ApiError> {
+        let asked = self.asked("file/ls", folder)?;
         let call = Call {
             name: "file/ls",
-            class: CallClass::Files(folder),
+            class: CallClass::Files(asked.folder),
         };
-        let mut request = json!({ "folder_id": folder });
+        let mut request = asked.request();
         for (field, bound) in [("sent_after", span.after), ("sent_before", span.before)] {
             let Some(at) = bound else { continue };
             let date = paris::format(at).ok_or_else(|| {
@@ -130,6 +140,7 @@ impl Client {
 
 fn folder_listing(
     call: &'static str,
+    asked: Asked<'_>,
     folder: FolderId,
     answer: FolderAnswer,
 ) -> Result<FolderListing, ApiError> {
@@ -141,13 +152,28 @@ fn folder_listing(
     if !about_a_folder {
         return Err(malformed(call, "a listing without any of its fields"));
     }
-    if let Some(other) = answer.folder_id.u64().filter(|id| *id != folder.0) {
+    // By which number the root of what is shared is told is not known.
+    let other = answer.folder_id.u64().filter(|id| *id != folder.0);
+    if let Some(other) = other.filter(|_| asked.user.is_none()) {
         let what = format!("folder {other} instead of {folder}");
         return Err(malformed(call, &what));
     }
     let folders = numbered(answer.sub_folders.items, |wire, at| {
         sub_folder(call, wire, at)
     })?;
+    // To be read by their names alone, which no reader here does.
+    let hides = answer.hide_links.flag();
+    if hides
+        && answer
+            .items
+            .items
+            .iter()
+            .any(|item| item.url.clone().filled().is_none())
+    {
+        let detail = "its owner hides the links of its files, without which they cannot be read";
+        let kind = ErrorKind::NotAllowed;
+        return Err(ApiError::new(kind, call, Reached::Answered, detail));
+    }
     let files = numbered(answer.items.items, |wire, at| item(call, wire, at))?;
     Ok(FolderListing {
         folder,

@@ -1,13 +1,18 @@
 use super::super::super::types::LISTING_CAP;
 use super::super::super::wire::from_json;
 use super::*;
+use serde_json::json;
 
 fn folder(id: u64, text: &str) -> Result<FolderListing, ApiError> {
-    folder_listing(
-        "folder/ls",
-        FolderId(id),
-        from_json(text.as_bytes()).unwrap(),
-    )
+    let answer = from_json(text.as_bytes()).unwrap();
+    folder_listing("folder/ls", own(id), FolderId(id), answer)
+}
+
+fn own(id: u64) -> Asked<'static> {
+    Asked {
+        folder: FolderId(id),
+        user: None,
+    }
 }
 
 fn files(text: &str) -> Result<FileListing, ApiError> {
@@ -149,11 +154,32 @@ mod properties {
             let body: Vec<String> = keys.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
             let text = format!("{{{}}}", body.join(","));
             if let Ok(answer) = from_json::<FolderAnswer>(text.as_bytes()) {
-                let _ = folder_listing("t", FolderId(1), answer);
+                let _ = folder_listing("t", own(1), FolderId(1), answer);
             }
             if let Ok(answer) = from_json::<FileAnswer>(text.as_bytes()) {
                 let _ = file_listing("t", answer);
             }
         }
     }
+}
+
+#[test]
+fn what_others_share_is_listed_by_whatever_number_it_is_told() {
+    let shared = |text: &str| {
+        let asked = Asked {
+            folder: FolderId::ROOT,
+            user: Some("a@example.org"),
+        };
+        let folder = FolderId::shared_by("a@example.org");
+        folder_listing("t", asked, folder, from_json(text.as_bytes()).unwrap())
+    };
+    let listing =
+        shared(r#"{"folder_id":77,"user":"a@example.org","sub_folders":[{"id":78,"name":"d"}]}"#);
+    let listing = listing.unwrap();
+    assert_eq!(listing.folder, FolderId::shared_by("a@example.org"));
+    assert_eq!(listing.folders[0].id, FolderId(78));
+    let hidden = r#"{"folder_id":0,"hide_links":1,"items":[{"filename":"a","size":1,"url":""}]}"#;
+    assert_eq!(shared(hidden).unwrap_err().kind, ErrorKind::NotAllowed);
+    let none_hidden = r#"{"folder_id":0,"hide_links":1,"items":[]}"#;
+    assert!(shared(none_hidden).is_ok());
 }

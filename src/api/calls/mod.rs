@@ -1,16 +1,19 @@
 //! The calls, one method each on [`Client`](super::Client), typed in and out. Every method passes
 //! the scheduler; those that change nothing are repeated after trouble that passes, those that
 //! change something are sent once.
+mod detail;
 mod file;
 mod folder;
 mod info;
 mod listing;
 mod remote;
+mod shared;
 mod token;
 mod upload;
 mod user;
 
-pub use file::{Access, Attributes, Copied, Moved, Renamed};
+pub use detail::FolderDetail;
+pub use file::{Access, Attributes, Copied, Moved, PasswordChange, Renamed};
 pub use folder::{NewFolder, Share, ShareWith};
 pub use info::FileInfo;
 pub use listing::SentSpan;

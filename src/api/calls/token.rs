@@ -5,6 +5,7 @@ use super::super::scheduler::{Call, CallClass};
 use super::super::types::DownloadLink;
 use super::super::wire::Scalar;
 use super::super::{ApiError, Ask, FileUrl};
+use crate::secret::Password;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -19,13 +20,34 @@ impl Client {
     /// (API reference 7.2). Good for any number of ranges and connections (`single:0`), and spends
     /// CDN credits only when the settings say so.
     pub async fn download_link(&self, ask: &Ask, file: &FileUrl) -> Result<DownloadLink, ApiError> {
+        self.download_link_with(ask, file, None).await
+    }
+
+    /// The same of a file that has a password and may be somebody else's. Without a password those
+    /// written down are used, if it wants one.
+    pub async fn download_link_with(
+        &self,
+        ask: &Ask,
+        file: &FileUrl,
+        password: Option<&Password>,
+    ) -> Result<DownloadLink, ApiError> {
         let call = Call {
             name: "download/get_token",
             class: CallClass::Token,
         };
         let cdn = u8::from(self.spends_cdn_credits());
-        let request = json!({ "url": file, "single": 0, "cdn": cdn });
-        let answer: TokenAnswer = self.query(ask, &call, &request).await?;
+        let once = async |password: Option<Password>| {
+            let mut request = json!({ "url": file, "single": 0, "cdn": cdn });
+            if let Some(password) = password {
+                request["pass"] = password.expose().into();
+            }
+            let answer: TokenAnswer = self.query(ask, &call, &request).await?;
+            Ok(answer)
+        };
+        let answer = match password {
+            Some(password) => once(Some(password.clone())).await?,
+            None => self.passwords().with(file.id(), once).await?,
+        };
         let url = answer
             .url
             .filled()

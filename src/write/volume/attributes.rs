@@ -15,6 +15,7 @@ impl Volume {
             return Ok(());
         }
         let node = self.node(ino)?;
+        self.admit_in(if node.is_folder() { ino } else { node.parent })?;
         self.inner.outbox.with(|tell| {
             let written = self.fresh(node.ino).map(|fresh| fresh.modified.into());
             merge(&self.inner.tree, tell, node.ino, |local, now| {

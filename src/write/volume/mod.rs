@@ -211,6 +211,15 @@ impl Volume {
         Ok(())
     }
 
+    /// Whether changes may be made in a folder: not in what others share.
+    fn admit_in(&self, folder: Ino) -> Result<(), VolumeError> {
+        self.admit()?;
+        if self.inner.tree.is_of_others(folder) {
+            return Err(VolumeError::ReadOnly);
+        }
+        Ok(())
+    }
+
     /// Waits until everything that was changed so far is written down.
     async fn written(&self, deadline: Deadline) -> Result<(), VolumeError> {
         let written = deadline.run(self.inner.outbox.written()).await;

@@ -285,11 +285,18 @@ impl Volume {
 
     /// What a name leads to, when it may be changed.
     fn find(&self, folder: Ino, name: &OsStr, caller: Caller) -> Cached<Found> {
-        if let Err(error) = self.admit() {
+        if let Err(error) = self.admit_in(folder) {
             return Cached::Hit(Err(error));
         }
-        let found = self.inner.tree.lookup(folder, name, caller);
-        found.then(|found| Ok(found?))
+        let (volume, found) = (self.clone(), self.inner.tree.lookup(folder, name, caller));
+        found.then(move |found| {
+            let found = found?;
+            // The folder that shows what others share lies in one's own.
+            if let Some(folder) = found.as_ref().filter(|node| node.is_folder()) {
+                volume.admit_in(folder.ino)?;
+            }
+            Ok(found)
+        })
     }
 
     /// Whether nothing is in a folder.

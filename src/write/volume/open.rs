@@ -57,10 +57,10 @@ pub struct OpenFile {
 impl Volume {
     /// Opens a file; nothing is fetched. At once.
     pub fn open_file(&self, ino: Ino, access: Access) -> Result<OpenFile, VolumeError> {
-        if access.writes || access.truncates {
-            self.admit()?;
-        }
         let node = self.inner.tree.node(ino)?;
+        if access.writes || access.truncates {
+            self.admit_in(node.parent)?;
+        }
         let open = self.open_node(&node, access)?;
         if access.truncates {
             open.resize(0)?;
@@ -99,6 +99,9 @@ impl Volume {
             (uncached, remote)
         };
         let remote = remote.map(|origin| {
+            inner
+                .reader
+                .place(&origin.url, || inner.tree.path_of(node.ino));
             let handle = inner.reader.open(&origin.url, origin.size);
             (origin.url, handle)
         });

@@ -195,6 +195,40 @@ impl Account {
         self.change(url, |file| pass.clone_into(&mut file.pass))
     }
 
+    /// Stores a file of somebody else, with a password unless that is empty; returns its URL.
+    pub fn add_foreign(&self, name: &str, bytes: impl Into<Bytes>, pass: &str) -> String {
+        let date = self.clock.unix();
+        self.state()
+            .add_foreign(name, Content::bytes(bytes), date, pass)
+    }
+
+    /// Makes a folder that the account with this mail address shares with this one, read-only; returns its id. With
+    /// `hides`, files in it are listed without their links. Files and folders are put in as into others.
+    pub fn share_foreign(&self, owner: &str, name: &str, hides: bool) -> u64 {
+        let now = self.clock.unix();
+        self.state().make_shared(owner, name, now, hides)
+    }
+
+    /// The public address of a folder and its password, if it is shared.
+    pub fn shared(&self, folder: u64) -> Option<(String, String)> {
+        let state = self.state();
+        let (link, pass) = state.folder(folder)?.share.clone()?;
+        Some((format!("https://1fichier.com/dir/{link}"), pass))
+    }
+
+    /// The accounts a folder is shared with: mail, whether they may change it, whether they see no links.
+    pub fn guests(&self, folder: u64) -> Vec<(String, bool, bool)> {
+        let state = self.state();
+        let guests = state.folder(folder).map(|f| f.guests.clone());
+        let flags = |(email, rw, hide)| (email, rw == 1, hide == 1);
+        guests.unwrap_or_default().into_iter().map(flags).collect()
+    }
+
+    /// The password of a file, empty for none.
+    pub fn pass(&self, url: &str) -> Option<String> {
+        Some(self.state().file(file_id(url)?)?.pass.clone())
+    }
+
     /// Marks a file as infected: a scan deletes it.
     pub fn infect(&self, url: &str) -> bool {
         self.change(url, |file| file.infected = true)

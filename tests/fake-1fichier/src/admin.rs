@@ -38,6 +38,13 @@ enum Operation {
         seed: Option<u64>,
         date: Option<String>,
     },
+    /// Adds a file of somebody else; answers `url`.
+    AddForeign {
+        name: String,
+        text: String,
+        #[serde(default)]
+        pass: String,
+    },
     /// Deletes a file.
     Rm { url: String },
     /// Renames a file.
@@ -259,6 +266,9 @@ fn operate(world: &World, operation: Operation) -> Result<Value, String> {
                 return Err(format!("{date:?} is no date"));
             }
             Ok(json!({ "url": url }))
+        }
+        Operation::AddForeign { name, text, pass } => {
+            Ok(json!({ "url": account.add_foreign(&name, text, &pass) }))
         }
         Operation::Rm { url } => done(account.remove(&url)),
         Operation::Rename { url, name } => done(account.rename(&url, &name)),

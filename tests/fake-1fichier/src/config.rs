@@ -267,6 +267,8 @@ config! {
     rename_changes_url: bool = false;
     /// `file/mv` and `file/rename` set the date anew.
     move_changes_date: bool = false;
+    /// A password of one's own file must come with calls that read it, too (reference 7.1: not verified).
+    own_files_need_password: bool = false;
     /// `file/cp` keeps the date of its source.
     copy_keeps_date: bool = false;
     /// Time until an uploaded or copied file is listed and can be downloaded.

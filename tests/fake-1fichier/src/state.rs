@@ -13,6 +13,9 @@ pub(crate) const ROOT: u64 = 0;
 /// First id of a made folder; real ones have seven digits or more.
 const FIRST_FOLDER: u64 = 4_100_000;
 
+/// Folder of files of other accounts: none of this one's.
+const ELSEWHERE: u64 = u64::MAX;
+
 /// A folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
@@ -25,6 +28,8 @@ pub(crate) struct Folder {
     pub(crate) share: Option<(String, String)>,
     /// Mail, `rw`, `hide_links`.
     pub(crate) guests: Vec<(String, u64, u64)>,
+    /// Whose it is, if it is not this account's, and whether links are hidden.
+    pub(crate) owner: Option<(String, bool)>,
     pub(crate) folders: BTreeSet<u64>,
     pub(crate) files: BTreeSet<String>,
 }
@@ -45,6 +50,8 @@ pub(crate) struct StoredFile {
     pub(crate) id: String,
     pub(crate) domain: &'static str,
     pub(crate) folder: u64,
+    /// It belongs to another account.
+    foreign: bool,
     pub(crate) name: String,
     /// UNIX seconds.
     pub(crate) date: i64,
@@ -63,6 +70,11 @@ pub(crate) struct StoredFile {
 }
 
 impl StoredFile {
+    /// Whether it belongs to another account.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.foreign
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("https://{}/?{}", self.domain, self.id)
     }
@@ -93,6 +105,7 @@ impl State {
             created: 0,
             share: None,
             guests: Vec::new(),
+            owner: None,
             folders: BTreeSet::new(),
             files: BTreeSet::new(),
         };
@@ -108,27 +121,36 @@ impl State {
         self.folders.get(&id)
     }
 
+    /// A folder of this account.
     pub(crate) fn folder_mut(&mut self, id: u64) -> Option<&mut Folder> {
-        self.folders.get_mut(&id)
+        self.folders.get_mut(&id).filter(|f| f.owner.is_none())
     }
 
-    /// A file that was not deleted.
+    /// A folder of this account, to be changed or filled.
+    pub(crate) fn own_folder(&self, id: u64) -> Option<&Folder> {
+        self.folder(id).filter(|f| f.owner.is_none())
+    }
+
+    /// A file that was not deleted, also one of another account.
     pub(crate) fn file(&self, id: &str) -> Option<&StoredFile> {
         self.files.get(id).filter(|f| f.ghost_until.is_none())
     }
 
+    /// A file of this account that was not deleted.
     pub(crate) fn file_mut(&mut self, id: &str) -> Option<&mut StoredFile> {
-        self.files.get_mut(id).filter(|f| f.ghost_until.is_none())
+        let file = self.files.get_mut(id);
+        file.filter(|f| f.ghost_until.is_none() && !f.is_foreign())
     }
 
     pub(crate) fn folder_count(&self) -> usize {
-        self.folders.len() - 1
+        let own = self.folders.values().filter(|f| f.owner.is_none());
+        own.count() - 1
     }
 
     pub(crate) fn file_count(&self) -> usize {
         self.files
             .values()
-            .filter(|f| f.ghost_until.is_none())
+            .filter(|f| f.ghost_until.is_none() && !f.is_foreign())
             .count()
     }
 
@@ -136,7 +158,7 @@ impl State {
     pub(crate) fn used(&self) -> u64 {
         self.files
             .values()
-            .filter(|f| f.ghost_until.is_none())
+            .filter(|f| f.ghost_until.is_none() && !f.is_foreign())
             .map(|f| f.content.size())
             .sum()
     }
@@ -177,7 +199,8 @@ impl State {
 
     /// All files any listing shows now.
     pub(crate) fn all_listed(&self, now: Duration) -> Vec<&StoredFile> {
-        self.files.values().filter(|f| f.listed(now)).collect()
+        let own = self.files.values().filter(|f| !f.is_foreign());
+        own.filter(|f| f.listed(now)).collect()
     }
 
     /// What all files hold.
@@ -199,6 +222,7 @@ impl State {
         // Ids have gaps on the service, as other accounts make folders too.
         self.next_folder += self.rng.u64(1..40);
         let id = self.next_folder;
+        let owner = self.folders.get(&parent)?.owner.clone();
         let folder = Folder {
             id,
             parent,
@@ -206,12 +230,45 @@ impl State {
             created,
             share: None,
             guests: Vec::new(),
+            owner,
             folders: BTreeSet::new(),
             files: BTreeSet::new(),
         };
         self.folders.insert(id, folder);
         self.folders.get_mut(&parent)?.folders.insert(id);
         Some(id)
+    }
+
+    /// Makes a folder of another account that shares it with this one; no folder of this one holds it.
+    pub(crate) fn make_shared(
+        &mut self,
+        owner: &str,
+        name: &str,
+        created: i64,
+        hides: bool,
+    ) -> u64 {
+        self.next_folder += self.rng.u64(1..40);
+        let id = self.next_folder;
+        let folder = Folder {
+            id,
+            parent: ELSEWHERE,
+            name: name.to_owned(),
+            created,
+            share: None,
+            guests: Vec::new(),
+            owner: Some((owner.to_owned(), hides)),
+            folders: BTreeSet::new(),
+            files: BTreeSet::new(),
+        };
+        self.folders.insert(id, folder);
+        id
+    }
+
+    /// The folders that another account shares with this one.
+    pub(crate) fn shared_by(&self, owner: &str) -> Vec<&Folder> {
+        let is_owners = |f: &&Folder| f.owner.as_ref().is_some_and(|(mail, _)| mail == owner);
+        let tops = self.folders.values().filter(|f| f.parent == ELSEWHERE);
+        tops.filter(is_owners).collect()
     }
 
     /// True when `folder` is `ancestor` or below it.
@@ -272,31 +329,36 @@ impl State {
         visible_from: Duration,
     ) -> Option<&mut StoredFile> {
         self.folders.get(&folder)?;
+        let foreign = self.folder(folder)?.owner.is_some();
         let id = self.new_id();
         let file = StoredFile {
-            id: id.clone(),
-            domain: "1fichier.com",
-            folder,
-            name: name.to_owned(),
-            date,
-            content,
-            description: String::new(),
-            pass: String::new(),
-            no_ssl: 0,
-            inline: 0,
-            cdn: 0,
-            acl: Acl::default(),
-            infected: false,
             visible_from,
-            ghost_until: None,
+            foreign,
+            ..new_file(&id, folder, name, content, date)
         };
         self.folders.get_mut(&folder)?.files.insert(id.clone());
         Some(self.files.entry(id).or_insert(file))
     }
 
+    /// Stores a file of another account, which no folder of this one holds; returns its URL.
+    pub(crate) fn add_foreign(
+        &mut self,
+        name: &str,
+        content: Content,
+        date: i64,
+        pass: &str,
+    ) -> String {
+        let id = self.new_id();
+        let file = StoredFile {
+            pass: pass.to_owned(),
+            ..new_file(&id, ELSEWHERE, name, content, date)
+        };
+        self.files.entry(id).or_insert(file).url()
+    }
+
     /// Deletes a file; it stays in listings until `ghost_until`.
     pub(crate) fn remove_file(&mut self, id: &str, now: Duration, ghost_until: Duration) -> bool {
-        let Some(file) = self.files.get_mut(id).filter(|f| f.ghost_until.is_none()) else {
+        let Some(file) = self.file_mut(id) else {
             return false;
         };
         if ghost_until > now {
@@ -388,5 +450,26 @@ impl State {
         {
             folder.files.remove(id);
         }
+    }
+}
+
+fn new_file(id: &str, folder: u64, name: &str, content: Content, date: i64) -> StoredFile {
+    StoredFile {
+        id: id.to_owned(),
+        domain: "1fichier.com",
+        folder,
+        foreign: folder == ELSEWHERE,
+        name: name.to_owned(),
+        date,
+        content,
+        description: String::new(),
+        pass: String::new(),
+        no_ssl: 0,
+        inline: 0,
+        cdn: 0,
+        acl: Acl::default(),
+        infected: false,
+        visible_from: Duration::ZERO,
+        ghost_until: None,
     }
 }

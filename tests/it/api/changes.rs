@@ -5,6 +5,7 @@ use fake_1fichier::{DuplicateFolder, FaultKind, FolderRm, KoStatus};
 use fichierfs::api::{
     Access, ApiError, Attributes, ErrorKind, FileUrl, FolderId, Reached, Share, ShareWith,
 };
+use fichierfs::secret::Password;
 
 fn kind<T: std::fmt::Debug>(outcome: Result<T, ApiError>) -> ErrorKind {
     outcome.unwrap_err().kind
@@ -91,7 +92,7 @@ async fn a_folder_is_shared_and_unshared() {
     let id = folder(world.fake.account().mkdir(0, "d"));
     let share = Share {
         public: true,
-        password: Some("secret6".into()),
+        password: Some(Password::parse("secret6").unwrap()),
         accounts: Some(vec![ShareWith {
             email: "friend@example.org".into(),
             writable: true,

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::account::mime_of;
 use crate::body::Body;
-use crate::calls::{file, flag, int, text, user};
+use crate::calls::{file, flag, int, user};
 use crate::config::ExpiredForm;
 use crate::content::Content;
 use crate::faults::FaultKind;
@@ -78,8 +78,6 @@ pub(crate) fn token(call: &Arc<Call>, params: &Map<String, Value>) -> Outcome {
     if !matches!(int(params, "restrict_ip")?.unwrap_or(0), 0..=2) {
         return Err(Ko::bad_parameter("restrict_ip"));
     }
-    // Own files need no password; it is only checked for its type.
-    text(params, "pass")?;
     let config = world.config();
     if cdn == 1 && config.cdn_credits == 0 {
         return Err(Ko::new(403, "No CDN credits #237"));

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::account::{file_id, mime_of};
+use crate::calls::folder::writable;
 use crate::calls::{flag, folder_id, int, put_array, text, texts};
-use crate::config::{CapForm, MimeKey, SameFolderMv};
+use crate::config::{CapForm, Config, MimeKey, SameFolderMv};
 use crate::reply::{Ko, Outcome};
 use crate::rules::seconds;
 use crate::state::{Acl, ROOT, StoredFile};
@@ -19,7 +20,19 @@ pub(crate) fn items(world: &World, mut files: Vec<StoredFile>, cap: usize) -> Ve
     let limit = world.config().true_hash_limit;
     lock(&world.rng).shuffle(&mut files);
     files.truncate(cap);
-    files.iter().map(|f| item(f, limit)).collect()
+    let hidden: Vec<bool> = {
+        let state = world.account.state();
+        let hides = |file: &StoredFile| state.folder(file.folder)?.owner.as_ref().map(|it| it.1);
+        files.iter().map(|f| hides(f) == Some(true)).collect()
+    };
+    let items = files.iter().zip(hidden).map(|(file, hidden)| {
+        let mut item = item(file, limit);
+        if hidden && let Some(item) = item.as_object_mut() {
+            item.remove("url");
+        }
+        item
+    });
+    items.collect()
 }
 
 fn item(file: &StoredFile, limit: u64) -> Value {
@@ -73,7 +86,6 @@ pub(crate) fn ls(world: &World, params: &Map<String, Value>) -> Outcome {
 pub(crate) fn info(world: &World, params: &Map<String, Value>) -> Outcome {
     let file = wanted(world, params)?;
     let config = world.config();
-    let path = world.account.state().path(file.folder);
     let mime_key = match config.mime_key {
         MimeKey::Hyphen => "content-type",
         MimeKey::Underscore => "content_type",
@@ -84,8 +96,6 @@ pub(crate) fn info(world: &World, params: &Map<String, Value>) -> Outcome {
         "filename": file.name,
         "size": file.content.size(),
         "date": paris::format(file.date),
-        "folder_id": file.folder,
-        "path": path,
         "checksum": file.content.checksum(config.true_hash_limit),
         mime_key: mime_of(&file),
         "description": file.description,
@@ -94,6 +104,10 @@ pub(crate) fn info(world: &World, params: &Map<String, Value>) -> Outcome {
         "inline": file.inline,
         "cdn": file.cdn,
     });
+    if !file.is_foreign() {
+        out["folder_id"] = json!(file.folder);
+        out["path"] = json!(world.account.state().path(file.folder));
+    }
     if file.acl != Acl::default() {
         let acl = &file.acl;
         out["acl"] = json!({ "ip": acl.ip, "country": acl.country, "email": acl.email, "premium": acl.premium });
@@ -157,7 +171,7 @@ pub(crate) fn mv(world: &World, params: &Map<String, Value>) -> Outcome {
     }
     let rename = new_name(world, params, urls.len())?;
     let mut state = world.account.state();
-    state.folder(folder).ok_or_else(Ko::not_found)?;
+    writable(&state, folder)?;
     let mut moved = Vec::new();
     let mut known = 0;
     for url in urls {
@@ -212,7 +226,7 @@ pub(crate) fn cp(world: &World, params: &Map<String, Value>) -> Outcome {
     let (now, unix) = (world.clock.now(), world.clock.unix());
     let visible = now + seconds(config.appear_delay_seconds);
     let mut state = world.account.state();
-    state.folder(folder).ok_or_else(Ko::not_found)?;
+    writable(&state, folder)?;
     let room = config.quota_bytes.saturating_sub(state.used());
     let mut copied = Vec::new();
     let mut size = 0;
@@ -220,6 +234,7 @@ pub(crate) fn cp(world: &World, params: &Map<String, Value>) -> Outcome {
         let Some(file) = file_id(url).and_then(|id| state.file(id)).cloned() else {
             continue;
         };
+        may_read(&file, params, &config)?;
         size += file.content.size();
         if size > room {
             return Err(Ko::new(403, "Not enough storage #350"));
@@ -289,7 +304,11 @@ pub(crate) fn chattr(world: &World, params: &Map<String, Value>) -> Outcome {
     let mut state = world.account.state();
     let (mut known, mut updated) = (0, Vec::new());
     for url in urls {
-        let Some(file) = file_id(url).and_then(|id| state.file_mut(id)) else {
+        let Some(id) = file_id(url) else { continue };
+        if state.file(id).is_some_and(StoredFile::is_foreign) {
+            return Err(Ko::not_allowed());
+        }
+        let Some(file) = state.file_mut(id) else {
             continue;
         };
         known += 1;
@@ -342,12 +361,28 @@ pub(crate) fn scan(world: &World, params: &Map<String, Value>) -> Outcome {
 pub(crate) fn wanted(world: &World, params: &Map<String, Value>) -> Result<StoredFile, Ko> {
     let url = text(params, "url")?.ok_or_else(|| Ko::bad_parameter("url"))?;
     let id = file_id(url).ok_or_else(Ko::not_found)?;
-    world
-        .account
-        .state()
-        .file(id)
-        .cloned()
-        .ok_or_else(Ko::not_found)
+    let file = world.account.state().file(id).cloned();
+    let file = file.ok_or_else(Ko::not_found)?;
+    may_read(&file, params, &world.config())?;
+    Ok(file)
+}
+
+/// Whether the password of a file, if it has one, came along. One's own files need none, unless the switch says
+/// so.
+fn may_read(file: &StoredFile, params: &Map<String, Value>, config: &Config) -> Result<(), Ko> {
+    let pass = text(params, "pass")?;
+    let is_free = !file.is_foreign() && !config.own_files_need_password;
+    if file.pass.is_empty() || is_free {
+        return Ok(());
+    }
+    match pass {
+        Some(pass) if pass == file.pass => Ok(()),
+        None | Some("") => Err(Ko::new(
+            403,
+            "Password not provided. Resource not allowed #632",
+        )),
+        Some(_) => Err(Ko::new(403, "Invalid password. Resource not allowed #633")),
+    }
 }
 
 fn new_name(world: &World, params: &Map<String, Value>, urls: usize) -> Result<Option<String>, Ko> {

@@ -8,12 +8,15 @@ use crate::lock;
 use crate::names;
 use crate::paris;
 use crate::reply::{Ko, Outcome};
-use crate::state::{ROOT, StoredFile};
+use crate::state::{ROOT, State, StoredFile};
 use crate::world::World;
 
 pub(crate) fn ls(world: &World, params: &Map<String, Value>) -> Outcome {
     let id = folder_id(params, "folder_id")?.unwrap_or(ROOT);
     let with_files = flag(params, "files")?.unwrap_or(0) == 1;
+    if let Some(user) = text(params, "sharing_user")?.filter(|user| !user.is_empty()) {
+        return shared(world, user, id);
+    }
     let (config, now) = (world.config(), world.clock.now());
     let turn = world.next_turn();
     let mut out = Map::new();
@@ -45,6 +48,11 @@ pub(crate) fn ls(world: &World, params: &Map<String, Value>) -> Outcome {
                 .map(|(email, rw, hide)| json!({"email": email, "rw": rw, "hide_links": hide}))
                 .collect();
             out.insert("shares".to_owned(), json!(shares));
+        }
+        if let Some((owner, hides)) = &folder.owner {
+            out.insert("user".to_owned(), json!(owner));
+            out.insert("rw".to_owned(), json!(0));
+            out.insert("hide_links".to_owned(), json!(u8::from(*hides)));
         }
         let children = state.children(id);
         let folders = children.iter().map(|f| {
@@ -84,12 +92,39 @@ pub(crate) fn ls(world: &World, params: &Map<String, Value>) -> Outcome {
     Ok(Value::Object(out))
 }
 
+/// Whether a folder is there and this account's own.
+pub(crate) fn writable(state: &State, id: u64) -> Result<(), Ko> {
+    let folder = state.folder(id).ok_or_else(Ko::not_found)?;
+    if folder.owner.is_some() {
+        return Err(Ko::not_allowed());
+    }
+    Ok(())
+}
+
+/// The folders another account shares, as those of its root (reference 5.1 and 11).
+fn shared(world: &World, user: &str, id: u64) -> Outcome {
+    let state = world.account.state();
+    let tops = state.shared_by(user);
+    if id != ROOT || tops.is_empty() {
+        return Err(Ko::not_allowed());
+    }
+    let folders = tops.iter().map(|f| {
+        json!({ "id": f.id, "name": f.name, "create_date": paris::format(f.created), "pass": 0 })
+    });
+    let folders: Vec<Value> = folders.collect();
+    Ok(json!({
+        "status": "OK", "folder_id": ROOT, "name": "Root", "user": user, "rw": 0, "hide_links": 0, "files": 0,
+        "size": null, "sub_folders": folders,
+    }))
+}
+
 pub(crate) fn mkdir(world: &World, params: &Map<String, Value>) -> Outcome {
     let config = world.config();
     let parent = folder_id(params, "folder_id")?.unwrap_or(ROOT);
     let raw = text(params, "name")?.ok_or_else(|| Ko::bad_parameter("name"))?;
     let name = names::folder_from_json(raw, &config).map_err(|e| Ko::new(200, e.0))?;
     let mut state = world.account.state();
+    writable(&state, parent)?;
     let id = match (state.child(parent, &name), config.duplicate_folder) {
         (Some(_), DuplicateFolder::Refuse) => {
             return Err(Ko::new(200, "Folder already exists #340"));
@@ -125,9 +160,8 @@ pub(crate) fn mv(world: &World, params: &Map<String, Value>) -> Outcome {
         _ => old_parent,
     };
     let name = rename.unwrap_or_else(|| old_name.clone());
-    if state.folder(parent).is_none() {
-        return Err(Ko::not_found());
-    }
+    writable(&state, parent)?;
+    writable(&state, id)?;
     if state.within(parent, id) {
         return Err(Ko::new(200, "A folder cannot be moved into itself #343"));
     }
@@ -153,6 +187,7 @@ pub(crate) fn rm(world: &World, params: &Map<String, Value>) -> Outcome {
     let now = world.clock.now();
     let mut state = world.account.state();
     state.forget_ghosts(now);
+    writable(&state, id)?;
     let folder = state.folder(id).ok_or_else(Ko::not_found)?;
     if id == ROOT {
         return Err(Ko::not_allowed());
@@ -180,6 +215,7 @@ pub(crate) fn share(world: &World, params: &Map<String, Value>) -> Outcome {
         Some(_) => return Err(Ko::bad_parameter("shares")),
     };
     let mut state = world.account.state();
+    writable(&state, id)?;
     let link = state.random_id(8);
     let folder = state.folder_mut(id).ok_or_else(Ko::not_found)?;
     match public {

@@ -1,10 +1,12 @@
-//! `remote/*` (API reference 8). Nothing is fetched from anywhere: after a minute each URL becomes a small file.
+//! `remote/*` (API reference 8). Nothing is fetched from anywhere: after a minute each URL becomes a small file, but
+//! for those of hosts below `.invalid`, which cannot be found.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::calls::folder::writable;
 use crate::calls::{folder_id, int, texts};
 use crate::content::Content;
 use crate::reply::{Ko, Outcome};
@@ -29,8 +31,8 @@ struct Job {
     requested: Duration,
     folder: u64,
     sources: Vec<String>,
-    /// URLs made, once executed.
-    links: Option<Vec<String>>,
+    /// URLs made, once executed; `None` for a source that cannot be fetched.
+    links: Option<Vec<Option<String>>>,
 }
 
 /// Jobs by their id.
@@ -50,11 +52,8 @@ pub(crate) fn request(world: &World, params: &Map<String, Value>) -> Outcome {
     {
         return Err(Ko::bad_parameter("urls"));
     }
-    world
-        .account
-        .state()
-        .folder(folder)
-        .ok_or_else(Ko::not_found)?;
+    headers(params)?;
+    writable(&world.account.state(), folder)?;
     let now = world.clock.now();
     let mut jobs = lock(&world.jobs);
     jobs.last += 1;
@@ -100,7 +99,14 @@ pub(crate) fn info(world: &World, params: &Map<String, Value>) -> Outcome {
         .sources
         .iter()
         .zip(&links)
-        .map(|(url, link)| json!({ "status": "OK", "url": url, "download_link": link, "message": "" }))
+        .map(|(url, link)| match link {
+            Some(link) => {
+                json!({ "status": "OK", "url": url, "download_link": link, "message": "" })
+            }
+            None => json!({
+                "status": "KO", "url": url, "download_link": "", "message": "Can't resolve host",
+            }),
+        })
         .collect();
     out["status"] = json!("OK");
     out["links"] = json!(job.sources);
@@ -123,19 +129,43 @@ fn execute(world: &World) {
     for (id, folder, sources) in due {
         let mut links = Vec::new();
         for source in &sources {
+            if host(source).ends_with(".invalid") {
+                links.push(None);
+                continue;
+            }
             let name = names::file_from_upload(source).unwrap_or_else(|_| "remote.bin".to_owned());
             let content = Content::synthetic(SIZE, id.unsigned_abs());
             let mut state = world.account.state();
-            links.extend(
-                state
-                    .add_file(folder, &name, content, world.clock.unix(), now)
-                    .map(|f| StoredFile::url(f)),
-            );
+            let file = state.add_file(folder, &name, content, world.clock.unix(), now);
+            links.push(file.map(|f| StoredFile::url(f)));
         }
         if let Some(job) = lock(&world.jobs).jobs.get_mut(&id) {
             job.links = Some(links);
         }
     }
+}
+
+/// Checks the extra request headers (reference 8): an object of names to values of a small alphabet.
+fn headers(params: &Map<String, Value>) -> Result<(), Ko> {
+    let bad = || Ko::bad_parameter("headers");
+    let Some(headers) = params.get("headers") else {
+        return Ok(());
+    };
+    for (name, value) in headers.as_object().ok_or_else(bad)? {
+        let value = value.as_str().ok_or_else(bad)?;
+        let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        let is_value = |c: char| c.is_ascii_alphanumeric() || " \t-_+=%?,'\"/".contains(c);
+        if name.is_empty() || !name.bytes().all(is_name) || !value.chars().all(is_value) {
+            return Err(bad());
+        }
+    }
+    Ok(())
+}
+
+/// The host of a URL.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#', ':']).next().unwrap_or_default()
 }
 
 fn head(id: i64, job: &Job) -> Value {

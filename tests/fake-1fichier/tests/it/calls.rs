@@ -439,3 +439,154 @@ fn remote_uploads_happen_later() {
     let url = info["result"][0]["download_link"].as_str().expect("a link");
     assert_eq!(fake.account().file(url).expect("there").name, "a.iso");
 }
+
+#[test]
+fn remote_uploads_fail_one_by_one_and_headers_are_checked() {
+    let fake = start();
+    let ask = |headers: Value| {
+        let urls = ["http://example.com/a.iso", "http://nowhere.invalid:8080/b"];
+        call(
+            &fake,
+            "remote/request",
+            &json!({ "urls": urls, "headers": headers }),
+        )
+    };
+    for wrong in [
+        json!([]),
+        json!({ "A_b": "x" }),
+        json!({ "A": "x;y" }),
+        json!({ "A": 1 }),
+    ] {
+        assert!(ask(wrong).message().contains("headers"));
+    }
+    let id = ask(json!({ "X-Token": "a=1" })).json()["id"].clone();
+    fake.clock().advance(std::time::Duration::from_secs(61));
+    let info = call(&fake, "remote/info", &json!({ "id": id })).json();
+    let [good, bad] = [&info["result"][0], &info["result"][1]];
+    assert_eq!(
+        (&good["status"], &bad["status"]),
+        (&json!("OK"), &json!("KO"))
+    );
+    assert_eq!(bad["download_link"], "");
+}
+
+#[test]
+fn files_of_others_are_read_with_their_password_and_not_changed() {
+    let fake = start();
+    let url = fake
+        .account()
+        .add_foreign("theirs.txt", &b"theirs"[..], "secret6");
+    let info = |pass: Value| call(&fake, "file/info", &json!({ "url": url, "pass": pass }));
+    assert!(
+        info(json!(""))
+            .message()
+            .starts_with("Password not provided")
+    );
+    assert!(
+        info(json!("wrong!"))
+            .message()
+            .starts_with("Invalid password")
+    );
+    let told = info(json!("secret6")).json();
+    assert_eq!(
+        (&told["filename"], &told["pass"]),
+        (&json!("theirs.txt"), &json!(1))
+    );
+    assert!(told.get("folder_id").is_none() && told.get("path").is_none());
+    let token = json!({ "url": url, "pass": "secret6" });
+    assert!(!call(&fake, "download/get_token", &json!({ "url": url })).is_ok());
+    assert!(call(&fake, "download/get_token", &token).is_ok());
+    // It is in no listing and cannot be changed.
+    let all = call(&fake, "file/ls", &json!({ "folder_id": -1 })).json();
+    assert_eq!(all["count"], 0);
+    let chattr = json!({ "urls": [url], "description": "mine" });
+    assert!(
+        call(&fake, "file/chattr", &chattr)
+            .message()
+            .contains("not allowed")
+    );
+    assert!(!call(&fake, "file/rm", &json!({ "files": [{ "url": url }] })).is_ok());
+    let copy = |pass: &str| {
+        call(
+            &fake,
+            "file/cp",
+            &json!({ "urls": [url], "folder_id": 0, "pass": pass }),
+        )
+    };
+    assert!(!copy("").is_ok() && copy("secret6").is_ok());
+    assert_eq!(fake.account().files_at("theirs.txt").len(), 1);
+}
+
+#[test]
+fn a_switch_wants_the_password_of_own_files_too() {
+    let fake = start();
+    let url = fake.account().add_bytes(0, "a", vec![1]);
+    fake.account().set_pass(&url, "secret6");
+    let token = |pass: &str| {
+        call(
+            &fake,
+            "download/get_token",
+            &json!({ "url": url, "pass": pass }),
+        )
+    };
+    assert!(token("").is_ok());
+    fake.set_config(|c| c.own_files_need_password = true);
+    assert!(token("").message().starts_with("Password not provided"));
+    assert!(token("secret6").is_ok());
+}
+
+#[test]
+fn what_others_share_is_listed_by_their_address_and_not_changed() {
+    let fake = start();
+    let account = fake.account();
+    let films = account.share_foreign("a@example.org", "films", false);
+    let below = account.mkdir(films, "below");
+    let url = account.add_bytes(below, "a.mkv", &b"a film"[..]);
+    let ls = |params: Value| call(&fake, "folder/ls", &params);
+    let user = |user: &str| json!({ "folder_id": 0, "sharing_user": user, "files": 1 });
+    let root = ls(user("a@example.org")).json();
+    assert_eq!(
+        (&root["sub_folders"][0]["id"], &root["user"]),
+        (&json!(films), &json!("a@example.org"))
+    );
+    assert!(ls(user("b@example.org")).message().contains("not allowed"));
+    let own = ls(json!({ "files": 1 })).json();
+    assert_eq!(own["sub_folders"].as_array().map_or(0, Vec::len), 0);
+    let listed = ls(json!({ "folder_id": below, "files": 1 })).json();
+    assert_eq!(
+        (&listed["items"][0]["url"], &listed["rw"]),
+        (&json!(url), &json!(0))
+    );
+    assert!(call(&fake, "download/get_token", &json!({ "url": url })).is_ok());
+    for (name, params) in [
+        ("folder/mkdir", json!({ "name": "x", "folder_id": films })),
+        ("folder/rm", json!({ "folder_id": below })),
+        ("folder/mv", json!({ "folder_id": below, "rename": "x" })),
+        (
+            "folder/mv",
+            json!({ "folder_id": below, "destination_folder_id": 0 }),
+        ),
+        ("folder/share", json!({ "folder_id": films, "share": 1 })),
+        (
+            "file/mv",
+            json!({ "urls": [url], "destination_folder_id": 0 }),
+        ),
+        ("file/rm", json!({ "files": [{ "url": url }] })),
+        (
+            "file/rename",
+            json!({ "urls": [{ "url": url, "filename": "x" }] }),
+        ),
+        ("file/chattr", json!({ "urls": [url], "inline": 1 })),
+        ("file/cp", json!({ "urls": [url], "folder_id": below })),
+    ] {
+        assert!(!call(&fake, name, &params).is_ok(), "{name} {params}");
+    }
+    assert!(call(&fake, "file/cp", &json!({ "urls": [url], "folder_id": 0 })).is_ok());
+    let hidden = account.share_foreign("a@example.org", "hidden", true);
+    account.add_bytes(hidden, "b", vec![1]);
+    let listed = ls(json!({ "folder_id": hidden, "files": 1 })).json();
+    assert_eq!(
+        (&listed["hide_links"], listed["items"][0].get("url")),
+        (&json!(1), None)
+    );
+}

@@ -317,7 +317,8 @@ impl Receiver {
                 .get("did")
                 .and_then(|d| d.trim().parse::<u64>().ok());
             // An invalid folder is the root, without a word.
-            did.filter(|id| state.folder(*id).is_some()).unwrap_or(ROOT)
+            did.filter(|id| state.own_folder(*id).is_some())
+                .unwrap_or(ROOT)
         };
         let infected = matches!(self.fault, Some(FaultKind::Infected));
         let mut files = self.files;

@@ -52,7 +52,7 @@ impl Report {
             let id = match file.folder {
                 None => state.random_id(20),
                 Some(folder) => {
-                    let folder = if state.folder(folder).is_some() {
+                    let folder = if state.own_folder(folder).is_some() {
                         folder
                     } else {
                         ROOT
