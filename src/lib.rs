@@ -13,6 +13,7 @@
 //!              └▶ outbox   what the account still has to be told
 //!                   └▶ api the service's client: typed calls, scheduler, errors; the only module that knows HTTP
 //! control (the mount's socket) reads snapshots the parts hand out
+//! hook (`--on-change`) tells others which folders changed; beside `api` the only one that knows HTTP
 //! config, logging, secret, util     beside them all
 //! ```
 //!
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod fs;
+pub mod hook;
 pub mod logging;
 pub mod mount;
 pub mod outbox;

@@ -154,6 +154,7 @@ impl MountOptions {
             upload,
             drain,
             cdn,
+            on_change,
             noexec,
             noatime,
         } = self;
@@ -179,6 +180,7 @@ impl MountOptions {
             upload: upload.or(lower.upload),
             drain: drain.or(lower.drain),
             cdn: cdn.or(lower.cdn),
+            on_change: on_change.or(lower.on_change),
             noexec: noexec.or(lower.noexec),
             noatime: noatime.or(lower.noatime),
         }

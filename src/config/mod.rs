@@ -11,6 +11,7 @@ pub mod file;
 pub mod key;
 pub mod layers;
 pub mod mount_opts;
+pub mod on_change;
 pub mod options;
 pub mod places;
 pub mod private;
@@ -19,6 +20,7 @@ pub mod values;
 pub use error::ConfigError;
 pub use key::FoundKey;
 pub use mount_opts::Terms;
+pub use on_change::OnChange;
 pub use options::{AccountOptions, MountOptions};
 pub use places::Places;
 pub use values::{AccountName, AccountPath, Bandwidth, ProxyUrl, Umask, Upload};
@@ -220,6 +222,8 @@ pub struct Mount {
     pub drain: Option<Duration>,
     /// Whether downloads may spend CDN credits.
     pub cdn: bool,
+    /// Who is told which folders changed.
+    pub on_change: Option<OnChange>,
 }
 
 impl Mount {
@@ -297,6 +301,7 @@ impl Mount {
             upload: options.upload.unwrap_or_default(),
             drain: options.drain,
             cdn: options.cdn.unwrap_or(false),
+            on_change: options.on_change,
             account,
         })
     }

@@ -12,6 +12,7 @@ pub mod check;
 mod ending;
 mod explain;
 mod fusermount;
+mod hooking;
 pub mod kernel;
 pub mod mountinfo;
 mod outgoing;

@@ -9,6 +9,7 @@ use super::account::{AccountHealth, Watch};
 use super::answers::Control;
 use super::background::Ready;
 use super::ending::{self, Ending};
+use super::hooking;
 use super::kernel::{self, Attached};
 use super::parts::{self, AFTER_SILENCE, Parts};
 use super::signals::{Signal, Signals};
@@ -124,6 +125,7 @@ async fn serve(
         pong: pong(&config, &attached, clock),
     };
     listen(&config, control);
+    let hook = hooking::start(&config, &tree, clock, &runtime)?;
     tree.start();
     begin(&volume, config.read_only);
     ready.now()?;
@@ -163,6 +165,7 @@ async fn serve(
         }
     };
     drop(mounted);
+    drop(hook);
     tree.stop();
     // What a program had open and did not close counts as closed.
     if let Err(error) = volume.close().await {

@@ -11,6 +11,7 @@ mod conflicts;
 mod crash;
 mod failures;
 mod harness;
+mod hook;
 mod hostile;
 mod life;
 mod memory;
