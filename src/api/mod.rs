@@ -10,6 +10,7 @@
 //! download    bytes of a file      multipart   the body of an upload
 //!  └▶ data    requests to download hosts
 //!      └▶ dial   their connections, one of them in reserve
+//! probe       how far the way to the service goes
 //! hash, paris the service's hash and dates
 //! ```
 pub mod ask;
@@ -25,6 +26,7 @@ pub mod hosts;
 pub mod ids;
 mod multipart;
 pub mod paris;
+pub mod probe;
 pub mod scheduler;
 mod text;
 mod timing;

@@ -7,6 +7,7 @@ pub mod account;
 pub mod bwlimit;
 pub mod cache;
 pub mod decide;
+pub mod doctor;
 pub mod exit;
 pub mod explain;
 mod files;
@@ -89,10 +90,13 @@ pub enum Command {
     Login(login::Args),
     /// Show an account's kind, space and subscription
     Account(account::Args),
+    /// Look whether this machine, the configuration and the account are fit for a mount, and say what to do
+    Doctor(doctor::Args),
 }
 
 /// Runs the program with the arguments it was called with.
 pub fn main() -> ExitCode {
+    keep_memory_private();
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| "fichierfs".into());
     let arguments: Vec<OsString> = arguments.collect();
@@ -102,6 +106,18 @@ pub fn main() -> ExitCode {
     match parse(&arguments) {
         Ok(cli) => exit::report("fichierfs", run(cli, &arguments)),
         Err(err) => refuse(&err),
+    }
+}
+
+/// Keeps what is in memory, the key above all, out of core files and away from other processes of the same user
+/// (docs/security.md). Not for programs that are started from here.
+fn keep_memory_private() {
+    if let Err(errno) = nix::sys::prctl::set_dumpable(false) {
+        // Nobody listens to the log yet.
+        let _ = writeln!(
+            io::stderr(),
+            "fichierfs: memory cannot be kept private: {errno}"
+        );
     }
 }
 
@@ -137,6 +153,7 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, Failure> {
         Command::Explain(args) => explain::run(&args),
         Command::Login(args) => login::run(args),
         Command::Account(args) => account::run(args),
+        Command::Doctor(args) => doctor::run(args),
     }
 }
 

@@ -351,6 +351,37 @@ impl CacheFolder {
     }
 }
 
+/// What `doctor` looks at of a configuration, whether or not it would do for a mount.
+#[derive(Debug)]
+pub struct Outline {
+    /// The account.
+    pub account: Account,
+    /// Base folder of the disk cache.
+    pub cache_dir: PathBuf,
+    /// Bytes a mount would keep there at most; 0 = no disk cache.
+    pub cache_size: u64,
+    /// Whether a mount would let other users in.
+    pub allow_other: bool,
+}
+
+impl Outline {
+    /// Puts together what the command line (`given`) and the surroundings say.
+    pub fn resolve(given: AccountOptions, around: &Surroundings) -> Result<Self, ConfigError> {
+        let given = MountOptions {
+            account: given,
+            ..MountOptions::default()
+        };
+        let (account, options) = resolve(given, &[], around)?;
+        let cache_dir = options.cache_dir.as_ref().unwrap_or(&around.places.cache);
+        Ok(Self {
+            cache_dir: absolute("cache-dir", cache_dir)?,
+            cache_size: options.cache_size.unwrap_or(options::DEFAULT_CACHE_SIZE),
+            allow_other: options.allow_other.unwrap_or(false),
+            account,
+        })
+    }
+}
+
 /// Merges all sources; `given` stands above everything, then `listed` (`-o`).
 fn resolve(
     given: MountOptions,

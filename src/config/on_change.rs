@@ -40,7 +40,11 @@ impl FromStr for OnChange {
             .or_else(|| text.strip_prefix("https://"))
         {
             let is_sound = rest.bytes().all(|b| b.is_ascii_graphic())
-                && !rest.split(['/', '?', '#']).next().unwrap_or_default().is_empty();
+                && !rest
+                    .split(['/', '?', '#'])
+                    .next()
+                    .unwrap_or_default()
+                    .is_empty();
             return if is_sound {
                 Ok(Self::Url(text.into()))
             } else {
@@ -70,7 +74,9 @@ fn split(text: &str) -> Result<Vec<String>, String> {
     while let Some(letter) = letters.next() {
         match letter {
             '\\' => {
-                let next = letters.next().ok_or("a character is missing behind the last \\")?;
+                let next = letters
+                    .next()
+                    .ok_or("a character is missing behind the last \\")?;
                 word.get_or_insert_default().push(next);
             }
             '\0' => return Err("a command holds no zero byte".into()),

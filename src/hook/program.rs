@@ -3,9 +3,7 @@
 //! Promises: no shell; nothing of the mount's environment but what [`KEPT`] names; a group of processes of its
 //! own, which is ended with the command, at the limit, or with the mount; what it says is in the log, a bounded
 //! part of it.
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
@@ -14,8 +12,6 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
@@ -64,16 +60,19 @@ impl Program {
         folders: &BTreeSet<PathBuf>,
         limit: Duration,
     ) -> Result<(), String> {
-        let (group, output) = self.start(folders).map_err(|err| err.to_string())?;
+        let (mut group, output) = self.start(folders).map_err(|err| err.to_string())?;
         let listening = tokio::spawn(log_output(output));
         let ended = tokio::time::timeout(limit, group.ended()).await;
         let outcome = match ended {
             Ok(Ok(())) => group.take_status().map_err(|err| err.to_string()),
             Ok(Err(err)) => Err(format!("cannot wait for it: {err}")),
             Err(_) => {
-                group.signal(Signal::SIGTERM);
+                group.signal(Signal::TERM);
                 let _ = tokio::time::timeout(GRACE, group.ended()).await;
-                Err(format!("it was ended after {} s", limit.as_secs_f64().ceil()))
+                Err(format!(
+                    "it was ended after {} s",
+                    limit.as_secs_f64().ceil()
+                ))
             }
         };
         // Whatever it left behind holds its output open; with it gone, the rest of that comes at once.
@@ -141,59 +140,59 @@ fn log_line(line: &[u8]) {
     }
 }
 
+/// How often it is looked whether a command has ended.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// A command and all it started, ended when dropped.
 struct Group {
-    child: std::sync::Mutex<Child>,
+    /// Until it is known how it ended.
+    child: Option<Child>,
     leader: Pid,
-    process: AsyncFd<OwnedFd>,
 }
 
 impl Group {
-    fn new(mut child: Child) -> io::Result<Self> {
-        let leader = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
-        let process = rustix::process::Pid::from_raw(leader.as_raw())
-            .ok_or(io::Error::from(io::ErrorKind::InvalidInput))
-            .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?))
-            .and_then(|fd| Ok(AsyncFd::register_with_interest(fd, Interest::READABLE)?));
-        match process {
-            Ok(process) => Ok(Self {
-                child: child.into(),
-                leader,
-                process,
-            }),
-            Err(err) => {
-                // Nobody could wait for it.
-                let _ = killpg(leader, Signal::SIGKILL);
-                let _ = child.wait();
-                Err(err)
-            }
-        }
+    fn new(child: Child) -> io::Result<Self> {
+        let leader = i32::try_from(child.id()).map_err(io::Error::other)?;
+        let leader = Pid::from_raw(leader).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Self {
+            child: Some(child),
+            leader,
+        })
     }
 
-    /// Waits for the command's end; its number is not given away before it is asked how it ended.
+    /// Waits for the command's end, and leaves its number in use: its group can be signalled until it is asked
+    /// how it ended.
     async fn ended(&self) -> io::Result<()> {
-        self.process.readable().await.map(|_| ())
+        let only_look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        while waitid(WaitId::Pid(self.leader), only_look)?.is_none() {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
     }
 
     fn signal(&self, signal: Signal) {
         // What has ended need not be told.
-        let _ = killpg(self.leader, signal);
+        let _ = kill_process_group(self.leader, signal);
     }
 
-    /// How the command ended. What it started and left running ends now.
-    fn take_status(&self) -> io::Result<ExitStatus> {
-        self.signal(Signal::SIGKILL);
-        crate::util::sync::lock(&self.child).wait()
+    /// How the command ended, which it has. What it started and left running ends now.
+    fn take_status(&mut self) -> io::Result<ExitStatus> {
+        self.signal(Signal::KILL);
+        let mut child = self.child.take().ok_or(io::ErrorKind::NotFound)?;
+        child.wait()
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let mut child = crate::util::sync::lock(&self.child);
         // Once waited for, its number may be another's.
-        if let Ok(None) = child.try_wait() {
-            let _ = killpg(self.leader, Signal::SIGKILL);
-            let _ = child.wait();
-        }
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
+        self.signal(Signal::KILL);
+        // It is gone within moments, unless it waits for a disk; nobody else shall. Without a thread, it is
+        // taken away when the mount ends.
+        let waiting = std::thread::Builder::new().name("on-change".into());
+        let _ = waiting.spawn(move || child.wait());
     }
 }

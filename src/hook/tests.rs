@@ -106,17 +106,23 @@ async fn the_environment_holds_nothing_of_ours() {
     run(&script, &["/a"], LONG).await.unwrap();
     let said = script.said();
     let names: Vec<&str> = said.lines().collect();
-    assert!(names.contains(&"PATH") && names.last() == Some(&"/"), "{said}");
+    assert!(
+        names.contains(&"PATH") && names.last() == Some(&"/"),
+        "{said}"
+    );
     // cargo sets CARGO_…, and the shell some of its own.
     let strange = names.iter().find(|name| {
-        !program::is_kept(std::ffi::OsStr::new(name)) && !["PWD", "OLDPWD", "SHLVL", "_", "/"].contains(name)
+        !program::is_kept(std::ffi::OsStr::new(name))
+            && !["PWD", "OLDPWD", "SHLVL", "_", "/"].contains(name)
     });
     assert_eq!(strange, None);
 }
 
 #[tokio::test]
 async fn failures_are_told_apart() {
-    let failed = run(&Script::new("exit 3"), &["/a"], LONG).await.unwrap_err();
+    let failed = run(&Script::new("exit 3"), &["/a"], LONG)
+        .await
+        .unwrap_err();
     assert!(failed.contains('3'), "{failed}");
     let missing = Program::new("/nonexistent/program".into(), Vec::new());
     assert!(missing.trouble().unwrap().contains("/nonexistent/program"));
@@ -129,7 +135,9 @@ async fn one_that_hangs_is_ended_with_all_it_started() {
     // The grandchild holds the output open and would be found by the file it removes at its end.
     let script = Script::new(r#"(sleep 30; touch "$out") & echo $! > "$out.pid"; wait"#);
     let start = Instant::now();
-    let error = run(&script, &["/a"], Duration::from_millis(300)).await.unwrap_err();
+    let error = run(&script, &["/a"], Duration::from_millis(300))
+        .await
+        .unwrap_err();
     assert!(error.contains("ended after"), "{error}");
     assert!(start.elapsed() < LONG);
     let pid = fs::read_to_string(script.dir.path().join("out.pid")).unwrap();
@@ -144,15 +152,16 @@ async fn one_that_hangs_is_ended_with_all_it_started() {
 async fn one_that_ignores_the_end_and_talks_for_ever_is_ended_too() {
     let script = Script::new("trap '' TERM\nwhile :; do echo talk; done");
     let start = Instant::now();
-    run(&script, &["/a"], Duration::from_millis(200)).await.unwrap_err();
+    run(&script, &["/a"], Duration::from_millis(200))
+        .await
+        .unwrap_err();
     assert!(start.elapsed() < LONG);
 }
 
 #[tokio::test]
 async fn what_changes_together_is_told_once_and_what_changes_meanwhile_later() {
-    let script = Script::new(
-        r#"echo "$@" >> "$out"; while [ ! -e "$out.go" ]; do sleep 0.02; done"#,
-    );
+    let script =
+        Script::new(r#"echo "$@" >> "$out"; while [ ! -e "$out.go" ]; do sleep 0.02; done"#);
     let made = made();
     made.make("/a");
     made.make("/b");
@@ -187,7 +196,11 @@ async fn what_failed_is_told_again_with_what_came_since_and_given_up_in_the_end(
         script.said().lines().count() == ATTEMPTS as usize
     })
     .await;
-    assert!(script.said().ends_with("first /a /b\n"), "{}", script.said());
+    assert!(
+        script.said().ends_with("first /a /b\n"),
+        "{}",
+        script.said()
+    );
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(script.said().lines().count(), ATTEMPTS as usize, "given up");
     fs::write(script.dir.path().join("out.ok"), "").unwrap();

@@ -73,13 +73,19 @@ impl Web {
         limit: Duration,
     ) -> Result<(), String> {
         let body = Body::new(place, changed);
-        let request = self.client.post(self.url.clone()).json(&body).timeout(limit);
+        let request = self
+            .client
+            .post(self.url.clone())
+            .json(&body)
+            .timeout(limit);
         let answer = request.send().await.map_err(|error| why(error))?;
         let status = answer.status();
         if status.is_success() {
             Ok(())
         } else if status.is_redirection() {
-            Err(format!("it answered {status}, and redirects are not followed"))
+            Err(format!(
+                "it answered {status}, and redirects are not followed"
+            ))
         } else {
             Err(format!("it answered {status}"))
         }
@@ -146,12 +152,22 @@ mod tests {
 
     #[test]
     fn an_address_is_checked_and_its_token_not_shown() {
-        for bad in ["", "ftp://host/", "http://", "not one", "http:///x", "//host/x"] {
+        for bad in [
+            "",
+            "ftp://host/",
+            "http://",
+            "not one",
+            "http:///x",
+            "//host/x",
+        ] {
             let error = Web::new(bad).unwrap_err().to_string();
             assert!(error.contains("http://HOST"), "{bad}: {error}");
         }
         let web = Web::new("http://user:s3cret@127.0.0.1:8096/Library?api_key=s3cret").unwrap();
         let shown = format!("{web:?} {}", web.name());
-        assert!(shown.contains("http://127.0.0.1:8096") && !shown.contains("s3cret"), "{shown}");
+        assert!(
+            shown.contains("http://127.0.0.1:8096") && !shown.contains("s3cret"),
+            "{shown}"
+        );
     }
 }

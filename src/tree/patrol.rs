@@ -57,9 +57,11 @@ impl Tree {
                 state.listed && (*folder == root || state.parent.is_some())
             })
             .map(|(folder, state)| {
-                let due = state.asked.map_or(Moment::from_origin(Duration::ZERO), |asked| {
-                    asked.after(lifetime)
-                });
+                let due = state
+                    .asked
+                    .map_or(Moment::from_origin(Duration::ZERO), |asked| {
+                        asked.after(lifetime)
+                    });
                 (due, folder)
             })
             .collect();

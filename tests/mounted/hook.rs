@@ -31,7 +31,10 @@ struct Script(tempfile::TempDir);
 impl Script {
     fn new(also: &str) -> Self {
         // A blank in its own path, too.
-        let dir = tempfile::Builder::new().prefix("on change").tempdir().unwrap();
+        let dir = tempfile::Builder::new()
+            .prefix("on change")
+            .tempdir()
+            .unwrap();
         let script = Self(dir);
         let text = format!(
             "#!/bin/sh\nfor it; do printf '<%s>' \"$it\"; done >> '{out}'\necho >> '{out}'\n\
@@ -74,7 +77,11 @@ fn pause() {
 
 fn crawled(mount: &Mount, folders: u64) {
     eventually("the tree is known", || {
-        let status = mount.command().args(["status", "--json"]).arg(mount.dir()).output();
+        let status = mount
+            .command()
+            .args(["status", "--json"])
+            .arg(mount.dir())
+            .output();
         let document: Value = serde_json::from_slice(&status.unwrap().stdout).unwrap();
         document["mounts"][0]["status"]["tree"]["folders_listed"] == folders
     });
@@ -109,7 +116,10 @@ fn a_file_added_elsewhere_is_told_once_with_its_folder() {
     // A folder that came is told itself, and what is in it is no further change.
     let season = account.mkdir(films, "season");
     account.add_bytes(season, "one.mkv", "1");
-    let twice = format!("{once}<refresh><{}>\n", mount.path("My films/season").display());
+    let twice = format!(
+        "{once}<refresh><{}>\n",
+        mount.path("My films/season").display()
+    );
     eventually("the folder is told", || script.runs() == twice);
     crawled(&mount, 5);
     pause();
@@ -119,9 +129,14 @@ fn a_file_added_elsewhere_is_told_once_with_its_folder() {
     let other = account.folder_at("/other").unwrap();
     account.remove_folder(season);
     let url = account.files_at("/My films/a\nb; $(touch x) 'c'/old.mkv");
-    assert!(url.first().is_none_or(|file| account.move_to(&file.url, other)));
+    assert!(
+        url.first()
+            .is_none_or(|file| account.move_to(&file.url, other))
+    );
     eventually("the rest is told", || {
-        script.runs().contains(&format!("<{}>", mount.path("My films").display()))
+        script
+            .runs()
+            .contains(&format!("<{}>", mount.path("My films").display()))
     });
     let environment = fs::read_to_string(format!("{}.env", script.out())).unwrap();
     assert!(!environment.contains("FICHIERFS"), "{environment}");
@@ -144,7 +159,11 @@ fn what_is_written_here_is_told_when_it_is_closed_and_not_again_when_it_is_liste
     film.write_all(b"half of it").unwrap();
     film.sync_all().unwrap();
     pause();
-    assert_eq!(script.runs(), "", "a film that is being written is none yet");
+    assert_eq!(
+        script.runs(),
+        "",
+        "a film that is being written is none yet"
+    );
     film.write_all(b" and the rest").unwrap();
     drop(film);
     let films = format!("<refresh><{}>\n", mount.path("films").display());
@@ -158,7 +177,11 @@ fn what_is_written_here_is_told_when_it_is_closed_and_not_again_when_it_is_liste
     assert_eq!(script.runs(), films, "once");
 
     fs::rename(mount.path("films/there.mkv"), mount.path("moved.mkv")).unwrap();
-    let both = format!("{films}<refresh><{}><{}>\n", mount.dir().display(), mount.path("films").display());
+    let both = format!(
+        "{films}<refresh><{}><{}>\n",
+        mount.dir().display(),
+        mount.path("films").display()
+    );
     eventually("both folders are told", || script.runs() == both);
     pause();
     fs::remove_file(mount.path("moved.mkv")).unwrap();
@@ -196,7 +219,10 @@ fn listener(status: &'static str, head: &'static str) -> (String, Receiver<(Stri
             stream.read_exact(&mut body).unwrap();
             let answer = format!("HTTP/1.1 {status}\r\n{head}Content-Length: 0\r\n\r\n");
             stream.get_mut().write_all(answer.as_bytes()).unwrap();
-            if tell.send((request, serde_json::from_slice(&body).unwrap())).is_err() {
+            if tell
+                .send((request, serde_json::from_slice(&body).unwrap()))
+                .is_err()
+            {
                 return;
             }
         }
@@ -218,7 +244,10 @@ fn an_address_gets_the_folders_as_json_and_its_token_is_nowhere() {
     let films = fake.account().folder_at("/films").unwrap();
     fake.account().add_bytes(films, "new.mkv", "x");
     let (request, body) = told.recv_timeout(SOON).unwrap();
-    assert!(request.starts_with("POST /Library/Media/Updated?api_key=T0KENs3cret "), "{request}");
+    assert!(
+        request.starts_with("POST /Library/Media/Updated?api_key=T0KENs3cret "),
+        "{request}"
+    );
     schema::check("on-change", &body);
     let path = mount.path("films").to_str().unwrap().to_owned();
     assert_eq!(body["folders"], serde_json::json!([path]));
@@ -226,7 +255,11 @@ fn an_address_gets_the_folders_as_json_and_its_token_is_nowhere() {
     assert_eq!(body["mountpoint"], mount.dir().to_str().unwrap());
     assert!(told.recv_timeout(Duration::from_secs(2)).is_err(), "once");
     assert!(mount.umount().success());
-    assert!(mount.log().contains(&base) && !mount.log().contains("T0KEN"), "{}", mount.log());
+    assert!(
+        mount.log().contains(&base) && !mount.log().contains("T0KEN"),
+        "{}",
+        mount.log()
+    );
     assert_well_behaved(&fake);
 }
 
@@ -246,7 +279,9 @@ fn a_redirect_is_not_followed_and_a_refusal_is_told_again() {
     let (_, again) = told.recv_timeout(SOON).unwrap();
     assert_eq!(again["folders"][0], mount.dir().to_str().unwrap());
     assert!(stolen.try_recv().is_err());
-    eventually("the log says so", || mount.log().contains("redirects are not followed"));
+    eventually("the log says so", || {
+        mount.log().contains("redirects are not followed")
+    });
     assert!(mount.umount().success());
     assert_well_behaved(&fake);
 }
@@ -293,8 +328,15 @@ fn what_is_no_command_and_no_address_is_refused() {
         let mount = Mount::prepared(&fake, None, &["--on-change", value]);
         let output = mount.mount_command().output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && said.contains(says), "{value}: {said}");
+        assert!(
+            !output.status.success() && said.contains(says),
+            "{value}: {said}"
+        );
     }
     let mount = Mount::with(&fake, None, &["--on-change", "/nonexistent/refresh"]);
-    assert!(mount.log().contains("/nonexistent/refresh"), "{}", mount.log());
+    assert!(
+        mount.log().contains("/nonexistent/refresh"),
+        "{}",
+        mount.log()
+    );
 }

@@ -9,6 +9,7 @@ mod comforts;
 mod commands;
 mod conflicts;
 mod crash;
+mod doctor;
 mod failures;
 mod harness;
 mod hook;

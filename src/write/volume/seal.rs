@@ -203,7 +203,8 @@ impl Volume {
     fn announce(&self, file: &FileState) {
         let node = {
             let mut state = file.lock();
-            if state.handles > 0 || state.is_unlinked || state.versions.told >= state.versions.noted {
+            if state.handles > 0 || state.is_unlinked || state.versions.told >= state.versions.noted
+            {
                 return;
             }
             state.versions.told = state.versions.noted;
@@ -211,7 +212,10 @@ impl Volume {
         };
         let tree = &self.inner.tree;
         let node = tree.own(file.ino).unwrap_or(node);
-        tree.changed(tree.newest(&node).map_or(node.parent, |newest| newest.parent));
+        tree.changed(
+            tree.newest(&node)
+                .map_or(node.parent, |newest| newest.parent),
+        );
     }
 
     fn tidy(&self, file: &Arc<FileState>) {

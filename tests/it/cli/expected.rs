@@ -48,6 +48,7 @@ fn help_is_what_the_files_say() {
         ("explain.txt", vec!["explain", "--help"]),
         ("login.txt", vec!["login", "--help"]),
         ("account.txt", vec!["account", "--help"]),
+        ("doctor.txt", vec!["doctor", "--help"]),
     ] {
         let ended = home.run(&arguments);
         ended.succeeded();
