@@ -162,7 +162,8 @@ pub struct Pong {
     pub account: String,
     /// Where it is mounted; bytes that are no UTF-8 are replaced.
     pub mountpoint: String,
-    /// The mount's device as `major:minor`.
+    /// The mount's device as `major:minor`; empty once the mount is gone and its process only tells the account
+    /// what is left, since the kernel gives the number to the next mount.
     pub device: String,
     /// The program's version.
     pub version: String,

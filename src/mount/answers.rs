@@ -48,7 +48,7 @@ pub(super) struct Control {
 impl Answers for Control {
     async fn answer(&self, request: Request, teller: Teller) -> Answer {
         match request {
-            Request::Ping => Answer::Pong(self.pong.clone()),
+            Request::Ping => Answer::Pong(self.pong()),
             Request::Account => self.account().await,
             Request::Status => Answer::Status(Box::new(self.status())),
             Request::Refresh { inode, wait } => self.refresh(inode, wait).await,
@@ -88,10 +88,19 @@ impl Control {
         }
     }
 
+    /// Who this is. The number of a device is another mount's once this one is gone.
+    fn pong(&self) -> Pong {
+        let mut pong = self.pong.clone();
+        if self.ending.is_draining() {
+            pong.device.clear();
+        }
+        pong
+    }
+
     fn status(&self) -> Status {
         let scheduler = self.client.scheduler();
         Status {
-            mount: self.pong.clone(),
+            mount: self.pong(),
             tree: tree_figures(&self.tree.snapshot()),
             calls: call_figures(scheduler.snapshot()),
             reading: read_figures(&self.reader.snapshot()),

@@ -187,13 +187,6 @@ pub(super) fn parts(
     if let Some((info, at)) = client.scheduler().user_info() {
         tree.know_space(&info, at);
     }
-    // Asked for already: whoever looks first need not wait for it, and nobody waits here, since a
-    // mount that comes back within 30 s may have to let that time pass first.
-    let caller = Caller {
-        requester: Requester::SELF,
-        deadline: Deadline::within(clock, AFTER_SILENCE),
-    };
-    drop(tree.children(Ino::ROOT, caller));
     let reading = ReadSettings {
         disk: disk_cache(config, clock),
         limit: config.bwlimit.down,
@@ -211,6 +204,14 @@ pub(super) fn parts(
         runtime.clone(),
     )
     .context("cannot take up what an earlier mount left")?;
+    // Asked for already: whoever looks first need not wait for it, and nobody waits here, since a
+    // mount that comes back within 30 s may have to let that time pass first. Not before the volume has said
+    // which numbers belong to what was made here: a listing that is read before gives it others.
+    let caller = Caller {
+        requester: Requester::SELF,
+        deadline: Deadline::within(clock, AFTER_SILENCE),
+    };
+    drop(tree.children(Ino::ROOT, caller));
     Ok(Parts {
         tree,
         reader,

@@ -95,9 +95,9 @@ pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
     /// A call is about to be made that may put a file or folder there; until [`Surroundings::told`] says that no
     /// attempt is left, nobody knows whether it did.
     fn attempted(&self, _ino: Ino, _place: &Place) {}
-    /// The account has done something, and this is left to be told of it. What is to be remembered of it,
-    /// also over a restart, until the account's listings show it; see [`Outbox::open`].
-    fn told(&self, done: &Done, left: Option<&Entry>) -> Option<Vec<u8>>;
+    /// The account has done something of what was to be told `before`, and this is `left` of it. What is to be
+    /// remembered of it, also over a restart, until the account's listings show it; see [`Outbox::open`].
+    fn told(&self, done: &Done, before: Option<&Entry>, left: Option<&Entry>) -> Option<Vec<u8>>;
     /// What was remembered and is shown by the account, since this was asked last.
     fn shown(&self) -> Vec<Ino>;
     /// What was changed of a file or folder is given up: it is as the account has it, `has`, if it has it.

@@ -219,8 +219,10 @@ impl UnderWay {
             for done in landed.done {
                 let ino = done.ino();
                 let told = done.clone();
+                let before = state.entry(ino).cloned();
                 state.done(done, now);
-                let record = shared.around.told(&told, state.entry(ino));
+                let left = state.entry(ino);
+                let record = shared.around.told(&told, before.as_ref(), left);
                 if record.is_some() || state.entry(ino).is_none() {
                     state.remember(ino, record);
                 }

@@ -10,6 +10,7 @@ use super::inode::Ino;
 use super::listing::Listing;
 use super::names;
 use super::node::{Folder, Kind, Node, NodeKey};
+use super::own::LAG;
 use crate::api::{FileId, FolderId, FolderListing};
 use crate::util::cached::Cached;
 use crate::util::sync::{lock, read, write};
@@ -46,11 +47,22 @@ impl Tree {
             let folders = lock(&self.inner.folders);
             folders.get(id)?.kept
         });
+        let is_known = self
+            .folder_id(folder)
+            .is_some_and(|id| lock(&self.inner.folders).get(id).is_some());
         let mut own = write(&self.inner.own);
         own.told(ino, told);
+        if !is_known && told.after(LAG) <= clock.now() {
+            own.leave(folder);
+        }
         if let Some(listed) = listed.and_then(|listed| clock.happened(listed)) {
             own.confirm(folder, listed);
         }
+    }
+
+    /// A folder is gone from the account: what was removed from it need not be remembered.
+    pub fn left(&self, folder: Ino) {
+        write(&self.inner.own).leave(folder);
     }
 
     /// What the account's listings show by now, of what it was told, and would show after a crash.

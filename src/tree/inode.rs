@@ -251,7 +251,7 @@ impl InodeTable {
         maps.made_as.insert(ino, folder);
     }
 
-    /// A file has a new id and keeps its number.
+    /// A file has a new id and keeps its number, which no earlier id of it has any more.
     pub(super) fn rename_file(&self, file: FileId, ino: Ino) {
         let mut maps = write(&self.maps);
         maps.displaced.insert(file, ino);
@@ -358,8 +358,10 @@ impl Maps {
     fn is_free_for(&self, ino: Ino, key: NodeKey) -> bool {
         let held = self.held.get(&ino).map(|held| held.node.key());
         let given = self.given_away.get(&ino).map(|file| NodeKey::File(*file));
-        // What was made here is held under its number until the account's id is known for it.
-        let is_its_own = held == Some(NodeKey::Own(ino)) && given == Some(key);
+        // What was made or rewritten here is held under its number until the account's id is known for it; a
+        // file that has no other id yet is the one whose number it is.
+        let is_whose = given == Some(key) || given.is_none() && Ino::of(key) == Some(ino);
+        let is_its_own = held == Some(NodeKey::Own(ino)) && is_whose;
         let is_not_held = held.is_none_or(|held| held == key) || is_its_own;
         is_not_held && given.is_none_or(|given| given == key)
     }
@@ -385,6 +387,7 @@ impl Maps {
 mod tests {
     use super::*;
     use crate::tree::node::testing::{file, folder};
+    use crate::tree::node::{Kind, OwnFile};
 
     /// An id whose number is that of `id` shifted by whole turns of the range.
     fn twin_of(id: FileId) -> FileId {
@@ -453,6 +456,47 @@ mod tests {
         assert_eq!(table.number(told.key(), |_| false), Some(other));
         assert_eq!(table.number(first.key(), |_| false), Some(first.ino));
         assert_eq!(table.derived(other), first.ino);
+    }
+
+    #[test]
+    fn a_file_rewritten_here_keeps_its_number_until_it_has_another_id() {
+        let table = InodeTable::new(Arc::new(folder(0, "", Ino::ROOT)), Vec::new());
+        let old = Arc::new(file("aaaabbbbccccddddeeee", "a", Ino::ROOT));
+        let rewritten = Arc::new(Node {
+            kind: Kind::Own(OwnFile {
+                ino: old.ino,
+                size: 1,
+                modified: 0,
+            }),
+            ..Node::clone(&old)
+        });
+        // After a restart the kernel has never heard of the old one.
+        assert_eq!(table.remember(&rewritten).ino, old.ino);
+        assert_eq!(table.number(old.key(), |_| false), Some(old.ino));
+        let new = FileId::parse("ffffgggghhhhiiiijjjj").unwrap();
+        table.rename_file(new, old.ino);
+        assert_eq!(table.number(NodeKey::File(new), |_| false), Some(old.ino));
+        assert_ne!(table.number(old.key(), |_| false), Some(old.ino));
+    }
+
+    /// Their order says nothing.
+    #[test]
+    fn of_the_ids_kept_for_a_number_the_one_named_last_has_it() {
+        let root = Arc::new(folder(0, "", Ino::ROOT));
+        let (first, last) = (
+            FileId::parse("aaaabbbbccccddddeeee").unwrap(),
+            FileId::parse("ffffgggghhhhiiiijjjj").unwrap(),
+        );
+        let ino = Ino::own(1).unwrap();
+        for kept in [
+            vec![(first, ino), (last, ino)],
+            vec![(last, ino), (first, ino)],
+        ] {
+            let table = InodeTable::new(Arc::clone(&root), kept);
+            table.rename_file(last, ino);
+            assert_eq!(table.number(NodeKey::File(last), |_| false), Some(ino));
+            assert_ne!(table.number(NodeKey::File(first), |_| false), Some(ino));
+        }
     }
 
     #[test]

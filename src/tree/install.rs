@@ -67,10 +67,8 @@ impl Tree {
 
         self.inner.cache.insert(Arc::clone(&listing));
         self.inner.inodes.refresh(&noted.nodes);
-        for change in changes.iter().flatten() {
-            if let EntryChange::Removed(node) = change {
-                self.inner.inodes.mark_gone(node);
-            }
+        for node in self.gone(changes.as_deref()) {
+            self.inner.inodes.mark_gone(node);
         }
         self.tell(ino, &listing, changes.as_deref(), &noted);
         self.confirm(&listing);
@@ -258,6 +256,20 @@ impl Tree {
         i64::try_from(self.inner.clock.unix().as_secs()).unwrap_or(i64::MAX)
     }
 
+    /// What a listing lacks that it had before. Not what was renamed or moved here: the listing was made without
+    /// it, since it may show it as it was, and it is there.
+    fn gone<'a>(&self, changes: Option<&'a [EntryChange]>) -> Vec<&'a Arc<Node>> {
+        let own = read(&self.inner.own);
+        let removed = changes.unwrap_or_default().iter().filter_map(|change| {
+            let EntryChange::Removed(node) = change else {
+                return None;
+            };
+            Some(node)
+        });
+        let is_shown = |ino| own.get(ino).flatten().is_some();
+        removed.filter(|node| !is_shown(node.ino)).collect()
+    }
+
     /// Notes what a listing says of its folder and of the folders in it.
     fn note(
         &self,
@@ -269,11 +281,11 @@ impl Tree {
         let noticed = self.now();
         let others = self.by_others(listing, changes);
         self.all_changed(others.news.iter().copied());
+        let gone = self.gone(changes);
         let mut unlisted = Vec::new();
         let mut folders = lock(&self.inner.folders);
-        for change in changes.unwrap_or_default() {
-            if let EntryChange::Removed(node) = change
-                && let NodeKey::Folder(child) = node.key()
+        for node in gone {
+            if let NodeKey::Folder(child) = node.key()
                 && let Some(state) = folders.seen(child)
                 && state.parent == Some(folder)
             {

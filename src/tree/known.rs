@@ -35,6 +35,18 @@ impl Tree {
         Some(self.ino_of(parent))
     }
 
+    /// The account has a folder in `parent` now, whatever listings said before: without this, a folder that is
+    /// moved into one that it held before would be shown nowhere.
+    pub fn moved(&self, folder: Ino, parent: Ino) {
+        let (Some(id), Some(above)) = (self.id_of(folder), self.id_of(parent)) else {
+            return;
+        };
+        let mut folders = lock(&self.inner.folders);
+        if folders.get(id).is_some() {
+            folders.state(id).parent = Some(above);
+        }
+    }
+
     /// The folder that the account has under a name, as far as is known: by its newest listing, which may have to
     /// be read from the disk, but for what was made, moved or removed here since.
     pub fn listed_folder(&self, folder: Ino, name: &OsStr) -> Option<Ino> {

@@ -239,6 +239,18 @@ impl Own {
         self.over.extend(over.into_iter().map(|ino| (ino, folder)));
     }
 
+    /// A folder is gone from the account: none of its listings will confirm what is gone from it.
+    pub(super) fn leave(&mut self, folder: Ino) {
+        self.hidden.retain(|_, places| {
+            places.retain(|(place, removed)| *place != folder || removed.is_none());
+            !places.is_empty()
+        });
+        let is_over =
+            |shown: &Shown| shown.folder == folder && shown.node.is_none() && shown.told.is_some();
+        let over = self.shown.extract_if(|_, shown| is_over(shown));
+        self.over.extend(over.map(|(ino, _)| (ino, folder)));
+    }
+
     /// Whether listings have confirmed nothing since [`Own::take_over`].
     pub(super) fn has_none_over(&self) -> bool {
         self.over.is_empty()

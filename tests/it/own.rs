@@ -289,3 +289,83 @@ async fn what_others_put_under_a_name_taken_here_gets_a_number() {
     );
     assert_well_behaved(&bench.fake);
 }
+
+/// No listing of a folder that is gone says that its files are gone, too.
+#[tokio::test]
+async fn what_was_removed_from_a_folder_that_is_gone_is_not_remembered_for_ever() {
+    let bench = bench();
+    let account = bench.fake.account();
+    let folder = account.mkdir(0, "folder");
+    let url = account.add_bytes(folder, "file", b"1".to_vec());
+    let node = bench.walk("folder/file").await;
+    let id = FileUrl::parse(&url).unwrap().id();
+    bench.tree.unshow(node.ino, node.parent);
+    account.remove(&url);
+    bench.tree.hide(id, node.parent, true);
+    bench.tree.told(node.ino);
+    bench.tree.unshow(node.parent, Ino::ROOT);
+    assert_eq!(bench.tree.take_confirmed(), []);
+    bench.tree.left(node.parent);
+    assert_eq!(bench.tree.take_confirmed(), [node.ino]);
+    assert_eq!(bench.tree.hidden_in(id), []);
+    assert_well_behaved(&bench.fake);
+}
+
+/// A listing that came meanwhile shows it under the name it had: that is no news of it.
+#[tokio::test]
+async fn what_was_renamed_here_is_there_whatever_a_late_listing_shows() {
+    let bench = bench();
+    let account = bench.fake.account();
+    let folder = account.mkdir(0, "folder");
+    let url = account.add_bytes(folder, "file", b"1".to_vec());
+    let held = bench.walk("folder/file").await;
+    let parent = bench.walk("folder").await;
+    bench.tree.show(Node {
+        name: OsStr::new("renamed").into(),
+        ..Node::clone(&parent)
+    });
+    bench
+        .tree
+        .show(stored(held.ino, parent.ino, "other", &url, 1));
+    for folder in [Ino::ROOT, parent.ino] {
+        bench.clock.sleep(Duration::from_secs(35)).await;
+        let listed = bench.tree.refresh(folder, bench.caller(100)).ready().await;
+        let _ = listed.unwrap();
+    }
+    assert_eq!(bench.names(Ino::ROOT).await, ["renamed"]);
+    assert_eq!(bench.names(parent.ino).await, ["other"]);
+    assert!(!bench.tree.is_gone(parent.ino) && !bench.tree.is_gone(held.ino));
+    assert_eq!(bench.walk("renamed/other").await.ino, held.ino);
+    assert_well_behaved(&bench.fake);
+}
+
+#[tokio::test]
+async fn a_folder_can_be_moved_into_one_that_it_held() {
+    let bench = bench();
+    let account = bench.fake.account();
+    let outer = account.mkdir(0, "outer");
+    let inner = account.mkdir(outer, "inner");
+    let inner_node = bench.walk("outer/inner").await;
+    let outer_node = bench.walk("outer").await;
+    account.move_folder(inner, 0);
+    account.move_folder(outer, inner);
+    let to = |node: &Node, parent: Ino| Node {
+        parent,
+        ..Node::clone(node)
+    };
+    for (node, parent) in [(&inner_node, Ino::ROOT), (&outer_node, inner_node.ino)] {
+        bench.tree.show(to(node, parent));
+        bench.tree.moved(node.ino, parent);
+        bench.tree.told(node.ino);
+    }
+    bench.clock.sleep(Duration::from_secs(125)).await;
+    // The folder is listed before the one that says where it is by now.
+    for _ in 0..2 {
+        let listed = bench.tree.refresh(inner_node.ino, bench.caller(100));
+        let _ = listed.ready().await.unwrap();
+        assert_eq!(bench.names(inner_node.ino).await, ["outer"]);
+        believed(&bench).await;
+    }
+    assert_eq!(bench.walk("inner/outer").await.ino, outer_node.ino);
+    assert_well_behaved(&bench.fake);
+}

@@ -13,7 +13,7 @@ use crate::util::sync::lock;
 use crate::write::content::Origin;
 use crate::write::versions::Versions;
 use bytes::Bytes;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -163,6 +163,28 @@ impl Around {
         })
     }
 
+    /// The folders whose listings may show a file that is gone now: where the account had it, and where it
+    /// was before that; not where it was seen here alone.
+    fn may_show(&self, ino: Ino, file: FileId, before: Option<&Entry>) -> BTreeSet<Ino> {
+        let mut folders = BTreeSet::from_iter(self.tree.hidden_in(file));
+        if let Some(entry) = before {
+            let spent = entry.discard.iter().filter(|it| it.url.id() == file);
+            folders.extend(spent.map(|it| it.folder));
+            let remote = entry.remote.as_ref();
+            folders.extend(
+                remote
+                    .filter(|it| is_file(it, file))
+                    .map(|it| it.place.folder),
+            );
+        }
+        folders.extend(lock(&self.was_in).get(&ino).into_iter().flatten());
+        if folders.is_empty() {
+            let own = || self.tree.own(ino).map(|node| node.parent);
+            folders.extend(self.tree.gone_from(ino).or_else(own));
+        }
+        folders
+    }
+
     /// A file of the account's is not in a folder any more that may show it still.
     fn spend(&self, ino: Ino, file: FileId, folder: Ino) {
         let mut spent = lock(&self.spent);
@@ -173,7 +195,7 @@ impl Around {
     }
 
     /// The account has a file in `folder` now, and in none that it was in before.
-    fn moved(&self, ino: Ino, folder: Ino, left: Option<&Entry>) {
+    fn moved(&self, ino: Ino, folder: Ino, before: Option<&Entry>, left: Option<&Entry>) {
         let remote = left.and_then(|entry| entry.remote.as_ref());
         let file = match remote.map(|remote| &remote.thing) {
             Some(Thing::File(url)) => url.id(),
@@ -187,8 +209,14 @@ impl Around {
         if let Some(spent) = lock(&self.spent).get_mut(&ino) {
             spent.retain(|known| *known != (file, folder));
         }
-        let before = lock(&self.was_in).get(&ino).cloned().unwrap_or_default();
-        for from in before.into_iter().filter(|from| *from != folder) {
+        let mut were = lock(&self.was_in).get(&ino).cloned().unwrap_or_default();
+        let remote = before.and_then(|entry| entry.remote.as_ref());
+        were.extend(
+            remote
+                .filter(|it| is_file(it, file))
+                .map(|it| it.place.folder),
+        );
+        for from in were.into_iter().filter(|from| *from != folder) {
             self.tree.hide(file, from, true);
             self.spend(ino, file, from);
         }
@@ -220,6 +248,10 @@ impl Around {
             ..Node::clone(&node)
         });
     }
+}
+
+fn is_file(remote: &Remote, file: FileId) -> bool {
+    matches!(&remote.thing, Thing::File(url) if url.id() == file)
 }
 
 /// A file of the account of which nothing else is known.
@@ -268,8 +300,9 @@ impl Surroundings for Around {
         self.files.is_read(url)
     }
 
-    fn told(&self, done: &Done, left: Option<&Entry>) -> Option<Vec<u8>> {
+    fn told(&self, done: &Done, before: Option<&Entry>, left: Option<&Entry>) -> Option<Vec<u8>> {
         let ino = done.ino();
+        log::debug!("inode {ino}: {done:?}; left: {left:?}");
         for spent in left.iter().flat_map(|entry| &entry.discard) {
             self.tree.hide(spent.url.id(), spent.folder, false);
         }
@@ -280,14 +313,9 @@ impl Surroundings for Around {
             }
             Done::Made { id, .. } => self.tree.made(ino, *id),
             Done::Removed { url, was_there, .. } => {
-                self.tree.removed(url.id());
                 let id = url.id();
-                let mut folders = self.tree.hidden_in(id);
-                folders.extend(self.tree.gone_from(ino));
-                if folders.is_empty() {
-                    folders.extend(self.tree.own(ino).map(|node| node.parent));
-                }
-                for folder in folders {
+                for folder in self.may_show(ino, id, before) {
+                    self.tree.hide(id, folder, true);
                     self.spend(ino, id, folder);
                 }
                 if !was_there && let Some(node) = self.tree.own(ino) {
@@ -299,11 +327,12 @@ impl Surroundings for Around {
             Done::Placed { url: None, .. }
             | Done::Nothing(_)
             | Done::Uncopied(_)
-            | Done::Surplus { .. }
-            | Done::FolderRemoved(_) => {}
+            | Done::Surplus { .. } => {}
+            Done::FolderRemoved(ino) => self.tree.left(*ino),
         }
         if let Done::Placed { place, .. } = done {
-            self.moved(ino, place.folder, left);
+            self.tree.moved(ino, place.folder);
+            self.moved(ino, place.folder, before, left);
         }
         if left.is_none_or(|entry| entry.attempt.is_none()) {
             self.tree.undoubt(ino);

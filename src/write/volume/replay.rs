@@ -21,6 +21,7 @@ impl Volume {
         }
         let entries = self.inner.outbox.entries();
         for (ino, entry) in &entries {
+            log::debug!("inode {ino} waits: {entry:?}");
             for spent in &entry.discard {
                 tree.hide(spent.url.id(), spent.folder, false);
             }
@@ -37,6 +38,10 @@ impl Volume {
     /// Shows what the account was told and may not show yet.
     fn replay_recent(&self, ino: Ino, recent: Recent) {
         let tree = &self.inner.tree;
+        if let Told::File { url, .. } = &recent.thing {
+            tree.stored(ino, url.id());
+        }
+        log::debug!("inode {ino} was told: {recent:?}");
         let root = tree.lasting(Ino::ROOT);
         let recent = recent.lasting(|folder| if folder == root { Ino::ROOT } else { folder });
         let (folder, name) = (recent.place.folder, recent.place.name);
@@ -51,6 +56,7 @@ impl Volume {
             _ if is_changed => tree.unshow(ino, folder),
             Told::Gone => tree.unshow(ino, folder),
             Told::Folder(id) => {
+                tree.moved(ino, folder);
                 tree.show_folder(ino, Some(id), folder, &name);
             }
             Told::File {
@@ -77,9 +83,23 @@ impl Volume {
 
     fn replay_entry(&self, ino: Ino, entry: &Entry) {
         let tree = &self.inner.tree;
+        // Of the ids that a file has had, the last has its number.
+        if let Some(Remote {
+            thing: Thing::File(url),
+            ..
+        }) = &entry.remote
+        {
+            tree.stored(ino, url.id());
+        }
+        if let Some(remote) = entry.remote.as_ref().filter(|_| entry.is_folder) {
+            tree.moved(ino, remote.place.folder);
+        }
         let Some(wanted) = &entry.wanted else {
-            if let Some(remote) = &entry.remote {
-                tree.unshow(ino, remote.place.folder);
+            let remote = entry.remote.as_ref().map(|remote| &remote.place);
+            // What is still being stored is not wanted any more, and nobody is to see it come.
+            let attempted = entry.attempt.as_ref().map(|attempt| &attempt.place);
+            if let Some(place) = remote.or(attempted) {
+                tree.unshow(ino, place.folder);
             }
             return;
         };

@@ -93,7 +93,7 @@ impl Surroundings for Ground {
     fn shown(&self) -> Vec<Ino> {
         Vec::new()
     }
-    fn told(&self, done: &Done, _: Option<&Entry>) -> Option<Vec<u8>> {
+    fn told(&self, done: &Done, _: Option<&Entry>, _: Option<&Entry>) -> Option<Vec<u8>> {
         let mut known = self.known.lock().unwrap();
         match done {
             Done::Stored { ino, url, .. }

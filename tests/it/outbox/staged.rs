@@ -55,7 +55,7 @@ impl Surroundings for Ground {
         false
     }
     fn taken_back(&self, _: Ino, _: Option<&Remote>) {}
-    fn told(&self, _: &Done, _: Option<&Entry>) -> Option<Vec<u8>> {
+    fn told(&self, _: &Done, _: Option<&Entry>, _: Option<&Entry>) -> Option<Vec<u8>> {
         None
     }
     fn shown(&self) -> Vec<Ino> {
