@@ -15,6 +15,7 @@
 //! errand (what commands ask of the account beside the drive) uses api alone
 //! control (the mount's socket) reads snapshots the parts hand out
 //!  └▶ page (status page and metrics over HTTP) shows what the socket tells
+//! hook (`--on-change`) tells others which folders changed; beside `api` the only one that knows HTTP
 //! config, logging, secret, util     beside them all
 //! ```
 //!
@@ -26,6 +27,7 @@ pub mod config;
 pub mod control;
 pub mod errand;
 pub mod fs;
+pub mod hook;
 pub mod logging;
 pub mod mount;
 pub mod outbox;

@@ -16,11 +16,12 @@ use crate::secret::ApiKey;
 use crate::util::clock::{Clock, Moment};
 use crate::util::deadline::Deadline;
 use crate::util::retry::Backoff;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use crate::util::sync::lock;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Until one JSON answer is complete: a stalled server costs one try, not the caller's deadline.
@@ -89,6 +90,8 @@ struct Shared {
     transport: Transport,
     scheduler: Scheduler,
     user_info_turn: tokio::sync::Semaphore,
+    /// Seconds this machine's clock was ahead of the service's at the last answer that told its time.
+    ahead: Mutex<Option<i64>>,
 }
 
 impl Client {
@@ -109,6 +112,7 @@ impl Client {
             transport,
             scheduler,
             user_info_turn: tokio::sync::Semaphore::new(1),
+            ahead: Mutex::default(),
         })))
     }
 
@@ -125,6 +129,20 @@ impl Client {
     /// The accounts whose shared folders are listed.
     pub(super) fn shared(&self) -> &[Box<str>] {
         &self.0.shared
+    }
+
+    /// Seconds this machine's clock is ahead of the service's, if an answer told its time.
+    pub fn clock_ahead(&self) -> Option<i64> {
+        *lock(&self.0.ahead)
+    }
+
+    /// Notes the time of an answer. That of a test clock is not this machine's.
+    fn note_time(&self, headers: &HeaderMap) {
+        let said = header_text(headers.get(DATE));
+        if let Ok(date) = jiff::fmt::rfc2822::parse(&said) {
+            let now = jiff::Timestamp::now().as_second();
+            *lock(&self.0.ahead) = Some(now - date.timestamp().as_second());
+        }
     }
 
     pub(super) fn api_url(&self) -> &ApiUrl {
@@ -262,6 +280,7 @@ impl Client {
     ) -> Result<T, ApiError> {
         let work = async {
             let mut response = self.send(call, request).await?;
+            self.note_time(response.headers());
             let head = AnswerHead::of(&response);
             let limit = if head.status < 300 {
                 ANSWER_BYTES

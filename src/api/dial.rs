@@ -151,7 +151,14 @@ impl Dialer {
         (fresh && wire.is_silent().await).then_some(wire)
     }
 
-    async fn dial(&self, host: &Uri) -> io::Result<Wire> {
+    /// Where a connection to `host` goes first, and whether that is a proxy.
+    pub(super) fn first_hop(&self, host: &Uri) -> (Uri, bool) {
+        let proxy = self.0.proxies.as_ref().and_then(|it| it.intercept(host));
+        proxy.map_or_else(|| (host.clone(), false), |it| (it.uri().clone(), true))
+    }
+
+    /// Sets a connection up.
+    pub(super) async fn dial(&self, host: &Uri) -> io::Result<Wire> {
         let within = self.0.clock.real(CONNECT);
         tokio::time::timeout(within, self.layers(host))
             .await

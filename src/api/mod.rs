@@ -11,6 +11,7 @@
 //!  └▶ data    requests to download hosts
 //!      └▶ dial   their connections, one of them in reserve
 //! passwords   of files, as somebody wrote them down
+//! probe       how far the way to the service goes
 //! hash, paris the service's hash and dates
 //! ```
 pub mod ask;
@@ -27,6 +28,7 @@ pub mod ids;
 mod multipart;
 pub mod paris;
 mod passwords;
+pub mod probe;
 pub mod scheduler;
 mod text;
 mod timing;

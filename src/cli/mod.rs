@@ -8,6 +8,7 @@ pub mod bwlimit;
 pub mod cache;
 pub mod decide;
 mod desk;
+pub mod doctor;
 pub mod dupes;
 pub mod errand;
 pub mod exit;
@@ -123,10 +124,13 @@ pub enum Command {
     /// Write the manual pages into a folder
     #[command(hide = true)]
     Man(pages::ManArgs),
+    /// Look whether this machine, the configuration and the account are fit for a mount, and say what to do
+    Doctor(doctor::Args),
 }
 
 /// Runs the program with the arguments it was called with.
 pub fn main() -> ExitCode {
+    keep_memory_private();
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| "fichierfs".into());
     let arguments: Vec<OsString> = arguments.collect();
@@ -139,6 +143,18 @@ pub fn main() -> ExitCode {
     match parse(&arguments) {
         Ok(cli) => exit::report("fichierfs", run(cli, &arguments)),
         Err(err) => refuse(&err),
+    }
+}
+
+/// Keeps what is in memory, the key above all, out of core files and away from other processes of the same user
+/// (docs/security.md). Not for programs that are started from here.
+fn keep_memory_private() {
+    if let Err(errno) = nix::sys::prctl::set_dumpable(false) {
+        // Nobody listens to the log yet.
+        let _ = writeln!(
+            io::stderr(),
+            "fichierfs: memory cannot be kept private: {errno}"
+        );
     }
 }
 
@@ -191,6 +207,7 @@ fn run(cli: Cli, arguments: &[OsString]) -> Result<ExitCode, Failure> {
         Command::Fstab(args) => fstab::run(&args, arguments),
         Command::Completions(args) => pages::completions(&args),
         Command::Man(args) => pages::man(&args),
+        Command::Doctor(args) => doctor::run(args),
     }
 }
 

@@ -7,14 +7,23 @@ use crate::mount::background::{self, Outcome, Ready};
 use crate::mount::{self, check};
 use crate::util::clock::Clock;
 use anyhow::Context;
+use std::convert::Infallible;
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 /// The switch that makes this process the one in the background.
 const DETACHED: &str = "--detached";
+
+/// The switch that says that the key is on standard input.
+const KEY_ON_STDIN: &str = "--key-on-stdin";
+
+/// Bytes of a key at most; it has 32, and a pipe takes far more than this without a reader.
+const LONGEST_KEY: u64 = 4096;
 
 /// The name of the log file in the account's state folder.
 const LOG_FILE: &str = "log";
@@ -51,6 +60,10 @@ pub struct Args {
     /// This process is the one in the background.
     #[arg(long, hide = true)]
     pub detached: bool,
+
+    /// The key comes from standard input, having been taken out of the environment.
+    #[arg(long, hide = true)]
+    pub key_on_stdin: bool,
 }
 
 /// Mounts. `arguments` are the program's own, for the process in the background.
@@ -61,6 +74,15 @@ pub fn run(args: Args, verbosity: Verbosity, arguments: &[OsString]) -> Result<E
             .iter()
             .any(|list| mount_opts::asks_for_foreground(list));
     if foreground || args.fake || args.detached {
+        if !args.detached
+            && !args.key_on_stdin
+            && let Some(key) = std::env::var_os(key::KEY_VARIABLE)
+        {
+            let Err(why) = start_over(arguments, key.as_bytes());
+            return Err(why
+                .context("cannot take the key out of the environment")
+                .into());
+        }
         return serve(args, verbosity);
     }
     match start_background(arguments)? {
@@ -73,23 +95,51 @@ pub fn run(args: Args, verbosity: Verbosity, arguments: &[OsString]) -> Result<E
 
 /// Starts this program again, in the background.
 pub(super) fn start_background(arguments: &[OsString]) -> io::Result<Outcome> {
+    let key = std::env::var_os(key::KEY_VARIABLE).unwrap_or_default();
+    let command = again(arguments, DETACHED)?;
+    background::launch(command, key.as_bytes(), background::START_LIMIT, |line| {
+        // The terminal may be gone; the mount goes on.
+        let _ = writeln!(io::stderr(), "{line}");
+    })
+}
+
+/// Starts this program again in its own place, with the same number, and with the key on standard input. Returns only
+/// if that cannot be done.
+fn start_over(arguments: &[OsString], key: &[u8]) -> anyhow::Result<Infallible> {
+    if key.len() as u64 > LONGEST_KEY {
+        anyhow::bail!("{} is far too long to be a key", key::KEY_VARIABLE);
+    }
+    let mut command = again(arguments, KEY_ON_STDIN)?;
+    let (reader, mut writer) = io::pipe()?;
+    // It fits into the pipe, so nobody need read yet.
+    writer.write_all(key)?;
+    drop(writer);
+    Err(command.stdin(reader).exec().into())
+}
+
+/// Hears the key from standard input, which is empty from then on.
+fn hear_key() -> io::Result<Vec<u8>> {
+    let mut key = Vec::new();
+    io::stdin().take(LONGEST_KEY).read_to_end(&mut key)?;
+    nix::unistd::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(key)
+}
+
+/// This program with one switch more, and without the key in its environment: whoever may look at a process sees
+/// the environment it was started with, until it ends.
+fn again(arguments: &[OsString], switch: &str) -> io::Result<Command> {
     let mut command = Command::new(own_program()?);
     // Switches are known only after the subcommand; values before it never are `mount`.
     let at = arguments
         .iter()
         .position(|argument| argument == "mount")
         .map_or(arguments.len(), |at| at + 1);
-    // Everybody who may look at a process sees the environment it was started with, until it ends.
-    let key = std::env::var_os(key::KEY_VARIABLE).unwrap_or_default();
     command
         .env_remove(key::KEY_VARIABLE)
         .args(&arguments[..at])
-        .arg(DETACHED)
+        .arg(switch)
         .args(&arguments[at..]);
-    background::launch(command, key.as_bytes(), background::START_LIMIT, |line| {
-        // The terminal may be gone; the mount goes on.
-        let _ = writeln!(io::stderr(), "{line}");
-    })
+    Ok(command)
 }
 
 /// The program to start again. Its file may have been replaced since it was started.
@@ -108,7 +158,12 @@ fn serve(args: Args, verbosity: Verbosity) -> Result<ExitCode, Failure> {
         let (ready, key) = Ready::background()?;
         (ready, key, Role::Background)
     } else {
-        (Ready::foreground(), Vec::new(), Role::Foreground)
+        let key = if args.key_on_stdin {
+            hear_key()?
+        } else {
+            Vec::new()
+        };
+        (Ready::foreground(), key, Role::Foreground)
     };
     logging::init(verbosity, role);
     let mut around = Surroundings::of_process()?;

@@ -1,5 +1,5 @@
 //! What commands ask the service when no mount can be asked.
-use crate::api::scheduler::{BudgetError, BudgetFile, Fingerprint, Scheduler};
+use crate::api::scheduler::{BudgetError, BudgetFile, Fingerprint, GateSnapshot, Scheduler};
 use crate::api::{
     ApiError, Ask, Client, Dated, ErrorKind, FolderId, Priority, Reached, Requester, UserInfo,
 };
@@ -43,6 +43,42 @@ pub(super) fn check(account: &Account, key: &ApiKey) -> anyhow::Result<Checked> 
             }
             Err(err) => Err(err),
         }
+    })
+}
+
+/// What can be learned of an account with one call at most.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// Whether calls may be made, as earlier processes left it and after the call.
+    pub(super) gate: GateSnapshot,
+    /// What the service says, with its age; `None` when it was not to be asked and nothing is kept.
+    pub(super) account: Option<Result<(Checked, Duration), ApiError>>,
+    /// Seconds this machine's clock is ahead of the service's, if a call was made and told it.
+    pub(super) clock_ahead: Option<i64>,
+}
+
+/// Looks at what is kept of an account; if there is nothing younger than 6 minutes, and `asks`, makes one call.
+pub(super) fn look(account: &Account, key: &ApiKey, asks: bool) -> anyhow::Result<Look> {
+    with_client(account, key, async |client, clock| {
+        let fresh = |at| clock.unix().saturating_sub(at);
+        let account = if asks {
+            Some(match client.user_info(&ask(clock)).await {
+                Ok(Dated { at, value }) => Ok((Checked::Account(value), fresh(at))),
+                Err(err) if err.kind == ErrorKind::Timeout && err.reached == Reached::NotSent => {
+                    let listed = client.list_folder(&ask(clock), FolderId::ROOT).await;
+                    listed.map(|_| (Checked::Accepted, Duration::ZERO))
+                }
+                Err(err) => Err(err),
+            })
+        } else {
+            let kept = client.scheduler().user_info();
+            kept.map(|(info, at)| Ok((Checked::Account(info), fresh(at))))
+        };
+        Ok(Look {
+            gate: client.scheduler().snapshot().gate,
+            account,
+            clock_ahead: client.clock_ahead(),
+        })
     })
 }
 

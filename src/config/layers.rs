@@ -158,6 +158,7 @@ impl MountOptions {
             keep_state_in_account,
             metrics,
             metrics_public,
+            on_change,
             noexec,
             noatime,
         } = self;
@@ -187,6 +188,7 @@ impl MountOptions {
             keep_state_in_account: keep_state_in_account.or(lower.keep_state_in_account),
             metrics: metrics.or(lower.metrics),
             metrics_public: metrics_public.or(lower.metrics_public),
+            on_change: on_change.or(lower.on_change),
             noexec: noexec.or(lower.noexec),
             noatime: noatime.or(lower.noatime),
         }

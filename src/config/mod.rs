@@ -11,6 +11,7 @@ pub mod file;
 pub mod key;
 pub mod layers;
 pub mod mount_opts;
+pub mod on_change;
 pub mod options;
 mod passwords;
 pub mod places;
@@ -20,6 +21,7 @@ pub mod values;
 pub use error::ConfigError;
 pub use key::FoundKey;
 pub use mount_opts::Terms;
+pub use on_change::OnChange;
 pub use options::{AccountOptions, MountOptions};
 pub use places::Places;
 pub use values::{
@@ -236,6 +238,8 @@ pub struct Mount {
     pub metrics: Option<SocketAddr>,
     /// Whether it is meant for other machines, too.
     pub metrics_public: bool,
+    /// Who is told which folders changed.
+    pub on_change: Option<OnChange>,
 }
 
 impl Mount {
@@ -319,6 +323,7 @@ impl Mount {
             keep_state_in_account: options.keep_state_in_account.unwrap_or(false),
             metrics,
             metrics_public,
+            on_change: options.on_change,
             account,
         })
     }
@@ -363,6 +368,37 @@ impl CacheFolder {
         Ok(Self {
             dir: absolute("cache-dir", base)?.join(account.name.as_str()),
             size: options.cache_size.unwrap_or(options::DEFAULT_CACHE_SIZE),
+            account,
+        })
+    }
+}
+
+/// What `doctor` looks at of a configuration, whether or not it would do for a mount.
+#[derive(Debug)]
+pub struct Outline {
+    /// The account.
+    pub account: Account,
+    /// Base folder of the disk cache.
+    pub cache_dir: PathBuf,
+    /// Bytes a mount would keep there at most; 0 = no disk cache.
+    pub cache_size: u64,
+    /// Whether a mount would let other users in.
+    pub allow_other: bool,
+}
+
+impl Outline {
+    /// Puts together what the command line (`given`) and the surroundings say.
+    pub fn resolve(given: AccountOptions, around: &Surroundings) -> Result<Self, ConfigError> {
+        let given = MountOptions {
+            account: given,
+            ..MountOptions::default()
+        };
+        let (account, options) = resolve(given, &[], around)?;
+        let cache_dir = options.cache_dir.as_ref().unwrap_or(&around.places.cache);
+        Ok(Self {
+            cache_dir: absolute("cache-dir", cache_dir)?,
+            cache_size: options.cache_size.unwrap_or(options::DEFAULT_CACHE_SIZE),
+            allow_other: options.allow_other.unwrap_or(false),
             account,
         })
     }

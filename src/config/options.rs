@@ -3,6 +3,7 @@
 //! The same declaration reads all four sources - the config file, the environment, `-o` and the
 //! command line (see [`super::layers`]) - and the reference in `docs/configuration.md` is printed
 //! from it, so that no source can know an option the others do not.
+use super::on_change::OnChange;
 use super::values::{
     self, AccountName, AccountPath, Bandwidth, Mails, PageAddress, ProxyUrl, Umask, Upload,
 };
@@ -217,6 +218,12 @@ pub struct MountOptions {
           default_missing_value = "true", value_parser = values::switch,
           help_heading = "Watching")]
     pub metrics_public: Option<bool>,
+
+    /// Tell others which folders changed, a few seconds later: a command by its absolute path, which gets
+    /// the folders as arguments (no shell: blanks separate words, \ takes the next character as it is), or an http or
+    /// https address, to which they are posted as JSON. Folders nobody looks at are then looked at again too
+    #[arg(long, value_name = "CMD|URL", help_heading = "Mount")]
+    pub on_change: Option<OnChange>,
 
     /// Forbid running programs from the mount (also `-o noexec`)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,

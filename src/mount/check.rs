@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Where libfuse's settings stand.
-const FUSE_CONF: &str = "/etc/fuse.conf";
+pub const FUSE_CONF: &str = "/etc/fuse.conf";
 
 /// What to do when `allow_other` is refused.
 pub(super) const ALLOW_OTHER_ADVICE: &str = "allow-other is for root only on this machine; ask \
@@ -59,8 +59,13 @@ pub fn machine(allow_other: bool) -> Result<(), Unfit> {
 }
 
 /// Whether fuse.conf holds the line `user_allow_other`.
-fn lets_others_in(conf: &str) -> bool {
+pub fn lets_others_in(conf: &str) -> bool {
     conf.lines().any(|line| line.trim() == "user_allow_other")
+}
+
+/// The program that mounts for ordinary users, if it is there.
+pub fn fusermount() -> Option<PathBuf> {
+    fusermount::find()
 }
 
 /// Makes sure that `mountpoint` can be mounted on and returns its canonical form. `own_folders`

@@ -14,6 +14,7 @@ mod ending;
 pub mod errands;
 mod explain;
 mod fusermount;
+mod hooking;
 mod index;
 pub mod kernel;
 pub mod mountinfo;

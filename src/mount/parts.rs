@@ -176,6 +176,7 @@ pub(super) fn parts(
         root,
         dir_cache_time: config.dir_cache_time,
         crawl: config.crawl,
+        watch: config.on_change.is_some(),
         ..TreeSettings::default()
     };
     let tree = Tree::with_store(

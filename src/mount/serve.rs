@@ -10,6 +10,7 @@ use super::answers::Control;
 use super::background::Ready;
 use super::ending::{self, Ending};
 use super::errands::InTree;
+use super::hooking;
 use super::kernel::{self, Attached};
 use super::parts::{self, AFTER_SILENCE, Parts};
 use super::signals::{Signal, Signals};
@@ -139,6 +140,7 @@ async fn serve(
     };
     let keeper = control.keeper();
     listen(&config, page, control);
+    let hook = hooking::start(&config, &tree, clock, &runtime)?;
     tree.start();
     begin(&volume, config.read_only);
     if config.keep_state_in_account && !config.read_only {
@@ -199,6 +201,7 @@ async fn serve(
         watchdog.mount_goes();
     }
     drop(mounted);
+    drop(hook);
     tree.stop();
     // What a program had open and did not close counts as closed.
     if let Err(error) = volume.close().await {

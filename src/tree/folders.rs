@@ -90,6 +90,11 @@ impl Folders {
         self.states.get_mut(&folder)
     }
 
+    /// All of them, in no order.
+    pub(super) fn all(&self) -> impl Iterator<Item = (FolderId, &FolderState)> {
+        self.states.iter().map(|(folder, state)| (*folder, state))
+    }
+
     /// The numbers given to duplicates in `folder`.
     pub(super) fn numbering(&self, folder: FolderId) -> Arc<Numbering> {
         self.numberings.get(&folder).cloned().unwrap_or_default()

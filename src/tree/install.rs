@@ -227,6 +227,7 @@ impl Tree {
         }
         let changes = diff(known, &shrunk);
         let others = self.by_others(&shrunk, Some(&changes));
+        self.all_changed(others.news.iter().copied());
         let changed = {
             let mut folders = lock(&self.inner.folders);
             let state = folders.state(known.folder());
@@ -280,6 +281,7 @@ impl Tree {
     ) -> Noted {
         let noticed = self.now();
         let others = self.by_others(listing, changes);
+        self.all_changed(others.news.iter().copied());
         let gone = self.gone(changes);
         let mut unlisted = Vec::new();
         let mut folders = lock(&self.inner.folders);
@@ -343,11 +345,11 @@ impl Tree {
             if is_own(node) {
                 own_numbers.insert(node.ino);
             } else {
-                theirs.push(node.ino);
+                theirs.push((node.ino, change));
             }
         }
         // The old content of a file that was rewritten here goes when the new one comes.
-        let has_changed = theirs.iter().any(|ino| !own_numbers.contains(ino));
+        theirs.retain(|(ino, _)| !own_numbers.contains(ino));
         let entries = listing.entries();
         let newest = if entries.iter().any(|node| is_own(node)) {
             let theirs = entries.iter().filter(|node| !is_own(node));
@@ -357,9 +359,11 @@ impl Tree {
         };
         drop(own);
         let local = self.local(listing.ino());
+        let theirs: Vec<&EntryChange> = theirs.into_iter().map(|(_, change)| change).collect();
         ByOthers {
             newest,
-            has_changed,
+            has_changed: !theirs.is_empty(),
+            news: self.news_of(listing.ino(), &theirs),
             seen: local.map(|local| local.changed.seconds()),
         }
     }
@@ -378,6 +382,7 @@ impl Tree {
             Some(changes) => self.inner.changes.push_entries(ino, changes),
             // What the kernel knows of it cannot be compared any more.
             None if noted.relisted_blindly => {
+                self.changed(ino);
                 self.inner.changes.push(ino, [Change::Everything(ino)]);
             }
             // The kernel may have been told that they are absent.
@@ -457,6 +462,8 @@ struct ByOthers {
     newest: Option<UnixSeconds>,
     /// Whether entries came, went or got other names.
     has_changed: bool,
+    /// The folders that changed by it, to be told.
+    news: Vec<Ino>,
     /// When something was changed here last: whoever looked at the folder then has not seen theirs.
     seen: Option<UnixSeconds>,
 }

@@ -16,6 +16,9 @@ use crate::util::sync::lock;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Folders above one another that are read to find out where one is, at most.
+pub(super) const DEEPEST_RECALL: usize = 256;
+
 /// The folders that a store knows below the root of the mount. Those outside stay unknown, so that their
 /// numbers open nothing.
 pub(super) fn folders_of(store: &Store, root: &RootFolder, clock: Clock) -> Folders {

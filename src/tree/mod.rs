@@ -22,7 +22,9 @@
 //!  │   └▶ saved     the same for another machine
 //!  ├▶ walk      all that is known, without asking anybody
 //!  ├▶ crawl     lists what nobody asked for yet
-//!  └▶ refresh   keeps what is in use fresh
+//!  ├▶ refresh   keeps what is in use fresh
+//!  └▶ patrol    looks at the rest again, for who takes the news
+//! news    what programs beside the mount are told
 //! space   statfs      root   the folder a mount shows      junk   names not worth a call
 //! ```
 mod cache;
@@ -43,10 +45,12 @@ mod listing;
 mod local;
 mod locals;
 mod names;
+mod news;
 mod node;
 mod numbering;
 mod own;
 mod path;
+mod patrol;
 mod places;
 mod refresh;
 mod renew;
@@ -67,6 +71,7 @@ pub use large::LargeSnapshot;
 pub use listing::{EntryChange, Listing, diff};
 pub use local::{AttributeChange, Local, MODE_BITS, Times, Timestamp};
 pub use names::{NAME_MAX, decode, encode, name_with};
+pub use news::News;
 pub use node::{ContentType, File, Folder, Kind, Node, NodeKey, OwnFile};
 pub use renew::Renewed;
 pub use root::{RootError, RootFolder, resolve_root};
@@ -86,6 +91,7 @@ use folders::{Folders, Outcome};
 use inode::InodeTable;
 use large::LargeFolders;
 use locals::Locals;
+use news::Newsroom;
 use own::Own;
 use places::Places;
 use refresh::InUse;
@@ -111,6 +117,9 @@ pub struct TreeSettings {
     pub memory: u64,
     /// Whether folders that nobody asked for are listed in the background.
     pub crawl: bool,
+    /// Whether known folders are looked at again although nobody looks at them, and changes are kept for
+    /// who takes them: see [`Tree::take_news`].
+    pub watch: bool,
 }
 
 impl TreeSettings {
@@ -127,6 +136,7 @@ impl TreeSettings {
             dir_cache_time: Self::DIR_CACHE_TIME,
             memory: Self::MEMORY,
             crawl: true,
+            watch: false,
         }
     }
 }
@@ -197,6 +207,7 @@ struct Inner {
     in_use: InUse,
     stopping: watch::Sender<bool>,
     changes: ChangeQueue,
+    news: Newsroom,
     taker: Mutex<Option<Changes>>,
     /// What was changed here. Only the inodes are ever locked under it.
     own: RwLock<Own>,
@@ -285,6 +296,7 @@ impl Tree {
                 in_use: InUse::default(),
                 stopping: watch::Sender::new(false),
                 changes,
+                news: Newsroom::default(),
                 taker: Mutex::new(Some(taker)),
                 own: RwLock::default(),
                 locals: Locals::new(known.locals),
@@ -305,9 +317,14 @@ impl Tree {
                     tree.crawl().await;
                 }
             };
+            let patrol = async {
+                if tree.inner.settings.watch {
+                    tree.patrol().await;
+                }
+            };
             tokio::select! {
                 () = tree.stopped() => {}
-                ((), ()) = async { tokio::join!(tree.keep_fresh(), crawl) } => {}
+                ((), (), ()) = async { tokio::join!(tree.keep_fresh(), crawl, patrol) } => {}
             }
         });
     }

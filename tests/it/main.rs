@@ -9,6 +9,7 @@ mod common;
 mod crawl;
 mod fairness;
 mod large;
+mod messages;
 mod outbox;
 mod own;
 mod read;

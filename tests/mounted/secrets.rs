@@ -46,34 +46,64 @@ impl Seen {
     /// Where the key, or a good part of it, is.
     fn leaks(&self) -> Vec<&str> {
         let part = &KEY.as_bytes()[..16];
+        self.having(|window| window.starts_with(part))
+    }
+
+    /// Where the address of a download, an upload or a report is: whoever knows it needs no key.
+    fn addresses(&self) -> Vec<&str> {
+        self.having(|window| {
+            window.starts_with(b"xid=")
+                || window.starts_with(b"upload.cgi?id=")
+                || (window.starts_with(b"/p")
+                    && window
+                        .iter()
+                        .skip(2)
+                        .take(6)
+                        .filter(|byte| byte.is_ascii_digit())
+                        .count()
+                        == 6)
+        })
+    }
+
+    fn having(&self, is_secret: impl Fn(&[u8]) -> bool) -> Vec<&str> {
         self.0
             .iter()
-            .filter(|(_, bytes)| bytes.windows(part.len()).any(|window| window == part))
+            .filter(|(_, bytes)| (0..bytes.len()).any(|at| is_secret(&bytes[at..])))
             .map(|(what, _)| what.as_str())
             .collect()
+    }
+
+    /// What is known of a running process to whoever may look.
+    fn process(&mut self, pid: &str) {
+        for name in ["cmdline", "environ", "comm", "status", "mountinfo"] {
+            let bytes = fs::read(format!("/proc/{pid}/{name}")).unwrap();
+            assert!(!bytes.is_empty() || name == "environ", "{name}");
+            self.add(format!("{name} of {pid}"), bytes);
+        }
     }
 }
 
 /// A home with nothing in it but what the session puts there.
-struct Home(tempfile::TempDir);
+pub(crate) struct Home(tempfile::TempDir);
 
 impl Home {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = Self(tempfile::tempdir().unwrap());
         fs::create_dir(home.at("mnt")).unwrap();
         home
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.0.path().canonicalize().unwrap().join(name)
     }
 
     /// The program at its most talkative, with all its folders here.
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = harness::command();
         command
-            .arg("-vv")
             .env("HOME", self.at(""))
+            // All of it, also of the crates below: more than -vv.
+            .env("FICHIERFS_LOG", "trace,fuser=info")
             .env("FICHIERFS_CLOCK", FACTOR);
         for (name, folder) in [
             ("XDG_CONFIG_HOME", "config"),
@@ -118,16 +148,48 @@ fn nothing_a_session_writes_or_shows_holds_the_key() {
     );
     let document: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
     let pid = &document["mounts"][0]["status"]["mount"]["pid"];
-    let process = PathBuf::from(format!("/proc/{pid}"));
-    for name in ["cmdline", "environ"] {
-        let bytes = fs::read(process.join(name)).unwrap();
-        assert!(!bytes.is_empty());
-        seen.add(format!("{name} of the mount's process"), bytes);
+    seen.process(&pid.to_string());
+    fs::write(home.at("mnt/small.txt"), "small").unwrap();
+    fs::write(home.at("mnt/large.bin"), vec![7; 3 << 20]).unwrap();
+    for (what, arguments) in [
+        ("sync", vec!["sync"]),
+        ("explain", vec!["explain", "--json"]),
+        ("cache", vec!["cache", "status"]),
+        ("bwlimit", vec!["bwlimit"]),
+    ] {
+        let mut command = home.command();
+        let ended = seen.run(what, command.args(&arguments).arg(home.at("mnt")));
+        assert!(ended.status.success(), "{what}: {ended:?}");
     }
+    let mut doctor = home.command();
+    doctor.args(["doctor", "--json", "--api-url", &fake.api_url()]);
+    seen.run("doctor", doctor.env("FICHIERFS_API_KEY", KEY));
+    let moved = home.at("mnt/large.bin");
+    let mut read = Command::new("cat");
+    assert!(read.arg(&moved).output().unwrap().stdout.len() == 3 << 20);
+    for (fault, message) in [("file/rm", "Resource not allowed #1"), ("user/info", "no")] {
+        let ko = FaultKind::Ko {
+            code: 403,
+            // A server that repeats what it was sent.
+            message: format!("{message} {KEY}"),
+        };
+        fake.faults().add(Fault::on(fault, ko).once());
+    }
+    fs::remove_file(home.at("mnt/small.txt")).unwrap();
+    seen.run(
+        "a refused removal",
+        home.command().arg("sync").arg(home.at("mnt")),
+    );
+    let signal = Command::new("kill")
+        .arg("-USR1")
+        .arg(pid.to_string())
+        .status();
+    assert!(signal.unwrap().success());
     // A change of key in mid-session: the refusal is told without either.
     fake.account().change_key("another-key");
     for (what, arguments) in [
         ("status page", vec!["status"]),
+        ("status document", vec!["status", "--json"]),
         ("account", vec!["account"]),
         ("refresh", vec!["refresh"]),
         ("umount", vec!["umount"]),
@@ -170,6 +232,7 @@ fn nothing_a_session_writes_or_shows_holds_the_key() {
         "the log tells too little to be a proof"
     );
     assert_eq!(seen.leaks(), [""; 0]);
+    assert_eq!(seen.addresses(), [""; 0]);
 }
 
 /// A mount that was started in the foreground shows it to nobody else either.
@@ -186,9 +249,56 @@ fn a_mount_in_the_foreground_keeps_the_key_to_itself() {
         mount.log().contains("reading: ")
     });
     let mut seen = Seen::default();
-    let cmdline = fs::read(format!("/proc/{}/cmdline", mount.pid())).unwrap();
-    seen.add("cmdline", cmdline);
+    // The harness hands the key over in the environment.
+    seen.process(&mount.pid().to_string());
     mount.umount();
     seen.add("log", mount.log());
+    assert_eq!(seen.leaks(), [""; 0]);
+}
+
+/// The memory of a process that holds the key is nobody's: no core file, no debugger of the same user. The kernel
+/// shows that by giving what is in /proc to root.
+#[test]
+fn the_memory_of_a_process_is_for_nobody_else() {
+    use std::io::Write;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65_534;
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        eprintln!("!!! SKIPPED: only root can become somebody else, nothing was tested !!!");
+        return;
+    }
+    let home = Home::new();
+    fs::set_permissions(home.at(""), fs::Permissions::from_mode(0o777)).unwrap();
+    // Where others may run it.
+    let program = home.at("fichierfs");
+    fs::copy(env!("CARGO_BIN_EXE_fichierfs"), &program).unwrap();
+    let mut login = Command::new(&program);
+    login
+        .args(["login", "--api-url", "http://127.0.0.1:9/v1"])
+        .env_clear();
+    login.env("HOME", home.at("")).uid(NOBODY).gid(NOBODY);
+    login
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let mut login = login.spawn().unwrap();
+    let process = format!("/proc/{}", login.id());
+    eventually("its memory is kept private", || {
+        let owner = fs::metadata(format!("{process}/environ")).unwrap().uid();
+        let status = fs::read_to_string(format!("{process}/status")).unwrap();
+        owner == 0 && status.contains(&format!("Uid:\t{NOBODY}"))
+    });
+    login
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(KEY.as_bytes())
+        .unwrap();
+    let ended = login.wait_with_output().unwrap();
+    assert!(!ended.status.success());
+    let mut seen = Seen::default();
+    seen.add("errors", ended.stderr);
+    seen.files(&home.at(""));
+    seen.0.retain(|(what, _)| !what.ends_with("/fichierfs"));
     assert_eq!(seen.leaks(), [""; 0]);
 }

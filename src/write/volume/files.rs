@@ -75,6 +75,8 @@ pub(super) struct Progress {
     pub(super) noted: u64,
     /// Known to be written down.
     pub(super) written: u64,
+    /// Told to programs that want to hear of changes: those noted when the file was closed.
+    pub(super) told: u64,
 }
 
 impl Progress {

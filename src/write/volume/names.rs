@@ -101,6 +101,7 @@ impl Volume {
                 attributes::touch_folder(&inner.tree, tell, ino);
                 attributes::touch_folder(&inner.tree, tell, place.folder);
             });
+            inner.tree.changed(ino);
             inner.tree.own(ino).ok_or(VolumeError::NotFound)
         })
     }
@@ -229,6 +230,8 @@ impl Volume {
             }
             let (from, into) = (moved.parent, to.folder);
             around.place(tell, &moved, to);
+            tree.changed(from);
+            tree.changed(if moved.is_folder() { moved.ino } else { into });
             attributes::touch_folder(tree, tell, from);
             if from != into {
                 attributes::touch_folder(tree, tell, into);
@@ -246,6 +249,8 @@ impl Volume {
             around.place(tell, &other, place(one.parent, &one.name));
             attributes::touch_folder(tree, tell, one.parent);
             attributes::touch_folder(tree, tell, other.parent);
+            tree.changed(one.parent);
+            tree.changed(other.parent);
             Ok(())
         })
     }
@@ -256,6 +261,7 @@ impl Volume {
             let node = tree.newest(node).ok_or(VolumeError::NotFound)?;
             self.inner.around.remove(tell, &node, None);
             attributes::touch_folder(tree, tell, node.parent);
+            tree.changed(node.parent);
             Ok(())
         })
     }

@@ -175,6 +175,7 @@ impl Volume {
             (wrote || is_last) && state.is_changed() && !state.is_unlinked
         };
         if !is_changed {
+            self.announce(&file);
             return self.tidy(&file);
         }
         let volume = self.clone();
@@ -193,8 +194,28 @@ impl Volume {
                 }
                 volume.inner.clock.sleep(AGAIN).await;
             }
+            volume.announce(&file);
             volume.tidy(&file);
         });
+    }
+
+    /// A file that was written and that nobody has open any more is news; see [`Tree::changed`](crate::tree::Tree::changed).
+    fn announce(&self, file: &FileState) {
+        let node = {
+            let mut state = file.lock();
+            if state.handles > 0 || state.is_unlinked || state.versions.told >= state.versions.noted
+            {
+                return;
+            }
+            state.versions.told = state.versions.noted;
+            Arc::clone(&state.node)
+        };
+        let tree = &self.inner.tree;
+        let node = tree.own(file.ino).unwrap_or(node);
+        tree.changed(
+            tree.newest(&node)
+                .map_or(node.parent, |newest| newest.parent),
+        );
     }
 
     fn tidy(&self, file: &Arc<FileState>) {

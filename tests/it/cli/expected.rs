@@ -53,6 +53,7 @@ fn help_is_what_the_files_say() {
         ("state-import.txt", vec!["state", "import", "--help"]),
         ("login.txt", vec!["login", "--help"]),
         ("account.txt", vec!["account", "--help"]),
+        ("doctor.txt", vec!["doctor", "--help"]),
     ] {
         let ended = home.run(&arguments);
         ended.succeeded();

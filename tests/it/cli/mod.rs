@@ -7,6 +7,7 @@
 
 mod account;
 mod background;
+mod doctor;
 mod expected;
 mod helper;
 mod refusals;
