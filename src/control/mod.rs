@@ -335,10 +335,9 @@ pub fn json_line(value: &impl Serialize) -> String {
     line
 }
 
-/// Bytes of a request's line at most: most are a word and perhaps a path, the longest name some hundred files.
+/// Bytes of a request's line at most: most are a word and perhaps a path, the longest name some hundred files
+/// or links.
 pub const LONGEST_REQUEST: usize = 128 * 1024;
-/// Bytes of a request's line at most: a word and perhaps a path, a hundred links, or some long addresses.
-pub const LONGEST_REQUEST: usize = 64 * 1024;
 
 /// Bytes of an answer's line at most, so that a command cannot be made to fill memory.
 pub const LONGEST_ANSWER: usize = 1 << 20;

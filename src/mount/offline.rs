@@ -6,9 +6,10 @@
 use super::account::AccountHealth;
 use super::answers::Control;
 use super::ending::Ending;
+use super::errands::InTree;
 use crate::api::scheduler::{BudgetFile, Fingerprint, Scheduler};
 use crate::api::{self, Client};
-use crate::config::Account;
+use crate::config::{Account, AccountPath};
 use crate::control::{Answer, Answers, Pong, Request, Teller};
 use crate::read::{ReadSettings, Reader};
 use crate::secret::ApiKey;
@@ -109,14 +110,16 @@ impl Offline {
         .context("cannot take up what an earlier mount left")?;
         volume.start();
         drop(inside);
+        let shown: AccountPath = path.parse().map_err(anyhow::Error::msg)?;
         let control = Control {
             client: client.clone(),
-            tree,
+            tree: tree.clone(),
             reader,
-            volume,
+            volume: volume.clone(),
             clock,
             health: Arc::new(AccountHealth::default()),
             ending: Arc::new(Ending::new()),
+            errands: InTree::of_mount(client.clone(), clock, tree, volume, shown),
             read_only: !changes,
             root: path,
             keeping: Arc::default(),

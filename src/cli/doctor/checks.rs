@@ -1,5 +1,4 @@
 //! What the facts mean, and what to do: pure.
-use super::super::account::offer;
 use super::super::output::{binary, decimal};
 use super::facts::{
     AccountFacts, ConfigFacts, Device, Disk, Facts, Gate, Machine, MountFacts, ServiceFacts,
@@ -487,7 +486,7 @@ fn account_finding(known: &AccountFacts, age: u64) -> Finding {
             "the service accepts the key; of which account it is may be asked in six minutes",
         );
     };
-    let who = format!("{} ({}), as of {age} s ago", info.email, offer(info.offer));
+    let who = format!("{} ({}), as of {age} s ago", info.email, info.offer);
     if !info.offer.is_paid() {
         return fail(
             CHECK,

@@ -5,7 +5,7 @@ mod places;
 mod sharing;
 mod taking;
 
-use crate::harness::{Mount, assert_well_behaved, can_mount, errno, eventually, names, read_file};
+use crate::harness::{Mount, assert_well_behaved, can_mount};
 use crate::schema;
 use fake_1fichier::{Account, Fake};
 use serde_json::Value;
