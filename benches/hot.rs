@@ -36,7 +36,7 @@ fn key() -> ApiKey {
 
 /// A client that nobody asks anything.
 fn client(clock: Clock) -> Client {
-    fichierfs::api::install_crypto();
+    fichierfs::util::crypto::install();
     let scheduler = Scheduler::new(clock, Rates::default(), None);
     Client::new(Settings::new(key()), scheduler).expect("nothing is connected to")
 }

@@ -51,7 +51,7 @@ pub use ids::{FileId, FileUrl, FolderId};
 pub use multipart::{MAX_FILE_BYTES, MAX_FILES, MAX_UPLOAD_BYTES, UploadFile, UploadProgress};
 pub use passwords::{MOST_TRIED, PasswordList, Passwords};
 pub use timing::{Timing, measured};
-pub use transport::{SetupError, install_crypto};
+pub use transport::SetupError;
 pub use types::{
     Dated, DownloadLink, FileItem, FileListing, FolderListing, LISTING_CAP, Offer, SubFolder,
     UnixSeconds, UserInfo, Whirlpool,

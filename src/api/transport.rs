@@ -11,7 +11,6 @@ use super::text::one_line;
 use bytes::Bytes;
 use reqwest::{Certificate, Response};
 use std::error::Error as StdError;
-use std::sync::Once;
 use std::time::Duration;
 
 /// Until a connection stands, TLS included: three lost SYN packets (1 + 2 + 4 s) and the handshake.
@@ -50,15 +49,6 @@ pub enum SetupError {
     Tls(String),
 }
 
-/// Installs the TLS implementation for the whole process. May be called any number of times.
-pub fn install_crypto() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // An error means that another one is installed already, which serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
-}
-
 /// The two connection pools.
 #[derive(Clone)]
 pub(super) struct Transport {
@@ -70,7 +60,7 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(settings: &Settings) -> Result<Self, SetupError> {
-        install_crypto();
+        crypto::install();
         let api = builder(settings)?
             .pool_idle_timeout(API_IDLE)
             .pool_max_idle_per_host(API_IDLE_COUNT);

@@ -121,7 +121,9 @@ fn start_over(arguments: &[OsString], key: &[u8]) -> anyhow::Result<Infallible> 
 fn hear_key() -> io::Result<Vec<u8>> {
     let mut key = Vec::new();
     io::stdin().take(LONGEST_KEY).read_to_end(&mut key)?;
-    nix::unistd::dup2_stdin(File::open("/dev/null")?)?;
+    // Nothing from then on, also where there is no /dev/null.
+    let (nothing, _) = io::pipe()?;
+    nix::unistd::dup2_stdin(nothing)?;
     Ok(key)
 }
 

@@ -4,6 +4,7 @@
 //! was named hears which folders there are; no proxy; the answer's body is not read. The address may hold a
 //! token: it is not printed beyond its host.
 use super::{Changed, Place};
+use crate::util::crypto;
 use reqwest::{Client, Url};
 use serde::Serialize;
 use std::error::Error as _;
@@ -38,6 +39,7 @@ impl Web {
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(BadUrl::Malformed);
         }
+        crypto::install();
         let mut builder = Client::builder()
             .user_agent(concat!("fichierfs/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())

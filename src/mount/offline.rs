@@ -15,6 +15,7 @@ use crate::read::{ReadSettings, Reader};
 use crate::secret::ApiKey;
 use crate::tree::{RootFolder, Store, Tree, TreeSettings};
 use crate::util::clock::Clock;
+use crate::util::crypto;
 use crate::util::deadline::Deadline;
 use crate::write::volume::{Volume, VolumeSettings};
 use anyhow::{Context, bail};
@@ -53,7 +54,7 @@ impl std::fmt::Debug for Offline {
 impl Offline {
     /// Takes the account's lock and opens what is kept of it. With `changes` the account is told of changes. Blocks.
     pub fn open(account: &Account, key: &ApiKey, changes: bool) -> anyhow::Result<Self> {
-        api::install_crypto();
+        crypto::install();
         account.make_folders()?;
         let clock = Clock::from_env();
         let fingerprint = Fingerprint::of(key);

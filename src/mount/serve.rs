@@ -23,6 +23,7 @@ use crate::fs::{Fs, FsSettings, Ownership, Session};
 use crate::page::{Hosts, Page};
 use crate::tree::{Caller, Ino, Store, Tree};
 use crate::util::clock::Clock;
+use crate::util::crypto;
 use crate::util::deadline::Deadline;
 use crate::write::volume::Volume;
 use anyhow::{Context, bail};
@@ -51,7 +52,7 @@ const MOST_BLOCKING: usize = 16;
 
 /// Mounts and serves until the end; `ready` is told when the mountpoint answers.
 pub fn run(config: config::Mount, mut ready: Ready) -> anyhow::Result<ExitCode> {
-    api::install_crypto();
+    crypto::install();
     let runtime = threads()?;
     let result = runtime.block_on(serve(config, &mut ready, runtime.handle().clone()));
     runtime.shutdown_timeout(LAST_TASKS);

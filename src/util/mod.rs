@@ -3,6 +3,7 @@
 pub mod cached;
 pub mod clock;
 pub mod codec;
+pub mod crypto;
 pub mod deadline;
 pub mod flow;
 pub mod human;

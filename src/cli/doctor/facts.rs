@@ -15,6 +15,7 @@ use crate::mount::mountinfo::Entry;
 use crate::mount::stale::{self, Life};
 use crate::secret::ApiKey;
 use crate::util::clock::Clock;
+use crate::util::crypto;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::{AccessFlags, access};
 use std::fs::{self, File, OpenOptions};
@@ -268,7 +269,7 @@ fn reach(settings: &api::Settings) -> Result<probe::Reach, String> {
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    api::install_crypto();
+    crypto::install();
     let reached = runtime.block_on(probe::reach(settings));
     // A name that is looked up for long is not waited for.
     runtime.shutdown_background();

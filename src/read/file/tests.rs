@@ -42,7 +42,7 @@ struct Day {
 
 impl Day {
     fn new(memory: u64, handles: usize) -> Self {
-        crate::api::install_crypto();
+        crate::util::crypto::install();
         let clock = Clock::system();
         let url = FileUrl::of(FileId::parse(&"a".repeat(20)).unwrap());
         let settings = Settings {
