@@ -73,6 +73,7 @@ async fn serve(
 ) -> anyhow::Result<ExitCode> {
     let clock = Clock::from_env();
     let mut signals = Signals::new().context("cannot take signals")?;
+    let target = hooking::target(&config)?;
     let client = parts::connect(&config, clock)?;
     let fingerprint = Fingerprint::of(&config.key.key);
     let store = Store::open(&config.account.own_state_dir(), fingerprint, clock)?;
@@ -125,7 +126,7 @@ async fn serve(
         pong: pong(&config, &attached, clock),
     };
     listen(&config, control);
-    let hook = hooking::start(&config, &tree, clock, &runtime)?;
+    let hook = hooking::start(target, &config, &tree, clock, &runtime);
     tree.start();
     begin(&volume, config.read_only);
     ready.now()?;
