@@ -8,6 +8,7 @@ use super::client::Settings;
 use super::data::DataClient;
 use super::error::{ApiError, ErrorKind, Reached};
 use super::text::one_line;
+use crate::util::crypto;
 use bytes::Bytes;
 use reqwest::{Certificate, Response};
 use std::error::Error as StdError;

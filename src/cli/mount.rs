@@ -9,7 +9,6 @@ use crate::util::clock::Clock;
 use anyhow::Context;
 use std::convert::Infallible;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;

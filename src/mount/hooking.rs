@@ -19,24 +19,32 @@ impl Drop for Running {
     }
 }
 
-/// Starts the hook, if one is wanted; an address that is none is an error, a command that cannot be run now may
-/// be put right later.
-pub(super) fn start(
-    config: &config::Mount,
-    tree: &Tree,
-    clock: Clock,
-    runtime: &runtime::Handle,
-) -> anyhow::Result<Running> {
-    let target = match &config.on_change {
-        None => return Ok(Running(None)),
-        Some(OnChange::Url(url)) => Target::Web(Web::new(url)?),
+/// Who is to be told, if anybody; an address that is none is an error, a command that cannot be run now may be put
+/// right later.
+pub(super) fn target(config: &config::Mount) -> anyhow::Result<Option<Target>> {
+    Ok(match &config.on_change {
+        None => None,
+        Some(OnChange::Url(url)) => Some(Target::Web(Web::new(url)?)),
         Some(OnChange::Program { program, arguments }) => {
             let program = Program::new(program.clone(), arguments.clone());
             if let Some(trouble) = program.trouble() {
                 log::warn!("on-change: {trouble}");
             }
-            Target::Program(program)
+            Some(Target::Program(program))
         }
+    })
+}
+
+/// Starts the hook, if one is wanted.
+pub(super) fn start(
+    target: Option<Target>,
+    config: &config::Mount,
+    tree: &Tree,
+    clock: Clock,
+    runtime: &runtime::Handle,
+) -> Running {
+    let Some(target) = target else {
+        return Running(None);
     };
     let place = Place {
         account: config.account.name.to_string(),
@@ -47,7 +55,7 @@ pub(super) fn start(
         mountpoint: config.mountpoint.clone(),
     };
     let hook = Hook::new(target, place, clock);
-    Ok(Running(Some(runtime.spawn(hook.run(news)))))
+    Running(Some(runtime.spawn(hook.run(news))))
 }
 
 /// The tree's news as absolute paths.

@@ -16,7 +16,7 @@ use super::parts::{self, AFTER_SILENCE, Parts};
 use super::signals::{Signal, Signals};
 use super::watchdog::Watchdog;
 use crate::api::scheduler::Fingerprint;
-use crate::api::{self, Client, Requester};
+use crate::api::{Client, Requester};
 use crate::config;
 use crate::control::{self, Pong};
 use crate::fs::{Fs, FsSettings, Ownership, Session};
@@ -77,6 +77,7 @@ async fn serve(
 ) -> anyhow::Result<ExitCode> {
     let clock = Clock::from_env();
     let mut signals = Signals::new().context("cannot take signals")?;
+    let target = hooking::target(&config)?;
     let client = parts::connect(&config, clock)?;
     let fingerprint = Fingerprint::of(&config.key.key);
     let store = Store::open(&config.account.own_state_dir(), fingerprint, clock)?;
@@ -141,7 +142,7 @@ async fn serve(
     };
     let keeper = control.keeper();
     listen(&config, page, control);
-    let hook = hooking::start(&config, &tree, clock, &runtime)?;
+    let hook = hooking::start(target, &config, &tree, clock, &runtime);
     tree.start();
     begin(&volume, config.read_only);
     if config.keep_state_in_account && !config.read_only {

@@ -357,13 +357,15 @@ impl Tree {
         } else {
             listing.newest()
         };
+        // What was moved here was told when it was moved, though its number is that of the account's file.
+        let news = theirs.iter().filter(|(ino, _)| own.get(*ino).is_none());
+        let news: Vec<&EntryChange> = news.map(|(_, change)| *change).collect();
         drop(own);
         let local = self.local(listing.ino());
-        let theirs: Vec<&EntryChange> = theirs.into_iter().map(|(_, change)| change).collect();
         ByOthers {
             newest,
             has_changed: !theirs.is_empty(),
-            news: self.news_of(listing.ino(), &theirs),
+            news: self.news_of(listing.ino(), &news),
             seen: local.map(|local| local.changed.seconds()),
         }
     }

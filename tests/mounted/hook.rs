@@ -333,6 +333,7 @@ fn what_is_no_command_and_no_address_is_refused() {
             "{value}: {said}"
         );
     }
+    assert!(fake.log().is_empty(), "nobody was asked");
     let mount = Mount::with(&fake, None, &["--on-change", "/nonexistent/refresh"]);
     assert!(
         mount.log().contains("/nonexistent/refresh"),
