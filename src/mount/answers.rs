@@ -5,7 +5,7 @@ use super::account::AccountHealth;
 use super::ending::Ending;
 use super::errands::InTree;
 use super::snapshot::{self, Keeper};
-use super::{cache, explain, index, outgoing, state};
+use super::{cache, duplicates, explain, index, outgoing, state};
 use crate::api::scheduler::{GateCause, GateSnapshot, SchedulerSnapshot};
 use crate::api::{Ask, Client, Priority, Requester};
 use crate::control::status::{
@@ -80,9 +80,9 @@ impl Answers for Control {
             Request::Discard { inode } => outgoing::discard(self, inode).await,
             Request::Index { within } => index::index(self, within, teller).await,
             Request::Duplicates { within, keep } => {
-                index::duplicates(self, within, keep, teller).await
+                duplicates::find(self, within, keep, teller).await
             }
-            Request::RemoveSpare { spare } => index::remove_spare(self, &spare).await,
+            Request::RemoveSpare { spare } => duplicates::remove(self, &spare).await,
             Request::StateExport => state::export(self, teller).await,
             Request::StateImport {
                 head,

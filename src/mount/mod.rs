@@ -10,6 +10,7 @@ mod answers;
 pub mod background;
 pub mod cache;
 pub mod check;
+mod duplicates;
 mod ending;
 pub mod errands;
 mod explain;

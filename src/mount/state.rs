@@ -9,13 +9,14 @@ use crate::api::{FileId, FolderId, Requester, Whirlpool};
 use crate::control::local_state::{Attributes, FORMAT, Given, Owner, VERSION};
 use crate::control::{Answer, Exported, Head, Imported, Record, Teller, Within};
 use crate::tree::{
-    Caller, Ino, Kind, Local, MODE_BITS, Node, NodeKey, Times, Timestamp, Unknown, Visit,
+    Caller, File, Ino, Kind, Local, MODE_BITS, Node, NodeKey, Times, Timestamp, Unknown, Visit,
 };
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
 use crate::write::volume::VolumeError;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a folder may take to be listed in which an empty file is put.
@@ -306,7 +307,7 @@ async fn look_up(
     folder: Ino,
     name: &OsStr,
     caller: Caller,
-) -> Result<Option<std::sync::Arc<Node>>, String> {
+) -> Result<Option<Arc<Node>>, String> {
     let found = over.tree.lookup(folder, name, caller).ready().await;
     found.map_err(|error| VolumeError::from(error).to_string())
 }
@@ -396,9 +397,8 @@ fn restore_file(
     let key = NodeKey::File(id);
     let hash = whirlpool.as_deref().and_then(Whirlpool::parse);
     let is_same = |node: &Node| {
-        let holds_same = |file: &crate::tree::File| {
-            hash.is_some() && file.whirlpool == hash && file.size == size
-        };
+        let holds_same =
+            |file: &File| hash.is_some() && file.whirlpool == hash && file.size == size;
         node.key() == key || node.file().is_some_and(holds_same)
     };
     let visit = inside(over, path).map(|inside| over.tree.known_at(&inside));
