@@ -76,15 +76,14 @@ useradd --create-home --uid 1234 me
 systemctl start user@1234
 as_me() { runuser -u me -- env XDG_RUNTIME_DIR=/run/user/1234 HOME=/home/me "$@"; }
 as_me mkdir -p /home/me/.config/fichierfs
-printf 'api-url = "%s"\n' "$API_URL" | as_me tee /home/me/.config/fichierfs/config.toml >/dev/null
-printf %s "$KEY" | as_me fichierfs login --account mine
+printf 'api-url = "%s"\n' "$MY_URL" | as_me tee /home/me/.config/fichierfs/config.toml >/dev/null
+printf %s "$MY_KEY" | as_me fichierfs login --account mine
 as_me mkdir -p "/home/me/.config/systemd/user/fichierfs@.service.d"
 as_me cp "/etc/systemd/system/fichierfs@.service.d/test.conf" "/home/me/.config/systemd/user/fichierfs@.service.d/"
 as_me systemctl --user daemon-reload
 as_me systemctl --user enable --now fichierfs@mine
 same mounted "$(as_me findmnt -n -o SOURCE,FSTYPE --mountpoint /home/me/mine)" "fichierfs:mine fuse.fichierfs"
-as_me sh -c 'sha256sum </home/me/mine/random' | cmp - /root/sum
-as_me sh -c 'echo mine >/home/me/mine/mine'
+as_me sh -c 'echo mine >/home/me/mine/file'
 as_me systemctl --user stop fichierfs@mine
 same staged "$(find /home/me/.local/state/fichierfs/mine/staging -type f | wc -l)" 0
 systemctl stop user@1234

@@ -106,7 +106,7 @@ fn listed(lists: &[String]) -> anyhow::Result<Vec<String>> {
     let mut options = Vec::new();
     for list in lists {
         if list.contains(['\\', '"']) {
-            bail!("-o {list}: {}", REFUSED);
+            bail!("-o {list}: {REFUSED}");
         }
         let settings = mount_opts::settings(list, terms, layers::is_option)?;
         if settings.iter().any(|setting| setting.long == "account") {
@@ -142,7 +142,7 @@ fn typed(matches: &ArgMatches) -> anyhow::Result<Vec<String>> {
             .into_string()
             .map_err(|_| anyhow!("--{long}: the value is not UTF-8"))?;
         if value.contains([',', '"', '\\']) || value.chars().any(char::is_control) {
-            bail!("--{long}: {}", REFUSED);
+            bail!("--{long}: {REFUSED}");
         }
         check_secrets(&[Setting::new("", &long, Some(&value))])?;
         let is_switch = value == "true" || value == "yes" || value == "on";
@@ -206,7 +206,7 @@ fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
         .iter()
         .any(|byte| *byte < b' ' && *byte != b'\t')
     {
-        bail!("{:?}: control characters cannot stand in fstab", path);
+        bail!("control characters in a path cannot stand in fstab");
     }
     // A slash at the end would keep the table of mounts from matching.
     Ok(absolute.components().collect())
@@ -370,15 +370,13 @@ mod tests {
             let mut rest = text.as_slice();
             while let Some((first, more)) = rest.split_first() {
                 let octal = |text: &[u8]| u8::from_str_radix(std::str::from_utf8(text).ok()?, 8).ok();
-                match more.get(..3).and_then(octal).filter(|_| *first == b'\\') {
-                    Some(byte) => {
-                        back.push(byte);
-                        rest = &more[3..];
-                    }
-                    None => {
-                        back.push(*first);
-                        rest = more;
-                    }
+                let coded = more.get(..3).and_then(octal);
+                if let Some(byte) = coded.filter(|_| *first == b'\\') {
+                    back.push(byte);
+                    rest = &more[3..];
+                } else {
+                    back.push(*first);
+                    rest = more;
                 }
             }
             prop_assert_eq!(back, field.into_bytes());

@@ -49,7 +49,7 @@ pub struct ManArgs {
 
 /// Prints the completions of one shell.
 pub fn completions(args: &CompletionsArgs) -> Result<ExitCode, Failure> {
-    print(&completions_of(args.shell))
+    print(completions_of(args.shell))
 }
 
 /// Writes all manual pages.

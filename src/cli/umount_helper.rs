@@ -2,7 +2,7 @@
 //! fstab mount: `umount.fuse.fichierfs DIR [-flnrv] [-N NAMESPACE] [-t TYPE]`.
 //!
 //! Promises: `umount` returns when the account has what was written, as one of a disk returns when the
-//! disk has it; nothing that does not go ahead is waited for longer than [`PATIENCE`].
+//! disk has it; nothing that does not go ahead is waited for longer than two minutes.
 use super::exit::{self, Failure, mount8};
 use super::helper::enter_namespace;
 use super::umount::{self, Args};

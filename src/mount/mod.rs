@@ -3,8 +3,8 @@
 //! [`serve`](run) is the assembly, of parts made beforehand (`parts`) and with an `ending` of its own, which
 //! the next mount of the account may `take_over`. Around it: what must be right beforehand ([`check`]), the kernel's
 //! side of a mount ([`kernel`], [`mountinfo`], [`stale`]), a process in the background
-//! ([`background`]), [`signals`], its [`cache`] as commands see it, and who keeps a mount busy ([`users`]). The same
-//! parts without a mount answer commands in [`offline`].
+//! ([`background`]), [`signals`], systemd's `watchdog`, its [`cache`] as commands see it, and who keeps a mount busy
+//! ([`users`]). The same parts without a mount answer commands in [`offline`].
 mod account;
 mod answers;
 pub mod background;
