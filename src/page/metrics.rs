@@ -650,4 +650,4 @@ pub fn markdown() -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

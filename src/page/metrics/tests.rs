@@ -110,7 +110,7 @@ fn read(text: &str) -> BTreeMap<String, Read> {
 }
 
 /// A mount of which everything is known, with a name that could break something.
-pub(crate) fn status() -> Status {
+pub(in crate::page) fn status() -> Status {
     let text = r#"{
         "mount": {"account": "work", "mountpoint": "/mnt/\"x\"\\\n", "version": "0.1.0", "since": 1795251600},
         "tree": {"folders": 10, "crawl": {"stage": "running", "waiting": 2}},
