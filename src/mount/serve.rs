@@ -354,9 +354,9 @@ async fn page(config: &config::Mount) -> Option<Page> {
     }
 }
 
-/// Serves the status page, if there is one, and opens the socket commands ask at, until the runtime ends: whoever waits for the end of the mount
-/// hears it by the socket closing, so nothing may be left to do by then. A mount without it works;
-/// commands then say that they cannot reach it.
+/// Serves the status page, if there is one, and opens the socket commands ask at, until the runtime ends:
+/// whoever waits for the end of the mount hears it by the socket closing, so nothing may be left to do by
+/// then. A mount without a socket works; commands then say that they cannot reach it.
 fn listen(config: &config::Mount, page: Option<Page>, answers: Control) {
     let answers = Arc::new(answers);
     if let Some(page) = page {

@@ -1,7 +1,7 @@
 //! The metrics as a strict reader sees them.
 use super::*;
 use crate::control::AccountAnswer;
-use crate::control::status::ReadFigures;
+use crate::control::status::{DiskFigures, ReadFigures};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A family as it was read.
