@@ -27,9 +27,10 @@ use crate::util::crypto;
 use crate::util::deadline::Deadline;
 use crate::write::volume::Volume;
 use anyhow::{Context, bail};
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::{self, Runtime};
 
 /// How long programs that still use the mount are served after it was told to end, before anything else is
@@ -42,6 +43,10 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 /// How long the last listings may take to be written: the disk may be busy, and they are worth a wait
 /// but not a hanging end.
 const LAST_WRITES: Duration = Duration::from_secs(5);
+
+/// How long the page of the process before may still have the port of ours, and how often that is looked at.
+const LAST_PAGE: Duration = Duration::from_secs(2);
+const PAGE_STEP: Duration = Duration::from_millis(50);
 
 /// Threads for network and timers at least: one may be busy decrypting.
 const FEWEST_THREADS: usize = 2;
@@ -99,7 +104,7 @@ async fn serve(
     let outbox = volume.outbox().clone();
     let health = Arc::new(AccountHealth::default());
     let ending = Arc::new(Ending::new());
-    let page = page(&config);
+    let page = page(&config).await;
     let attached = attach(&config)?;
     // From here on every way out takes the mount along.
     let mounted = Mounted {
@@ -362,21 +367,35 @@ fn pong(config: &config::Mount, attached: &Attached, clock: Clock, page: Option<
 }
 
 /// The status page, if one is wanted. A mount does well without.
-fn page(config: &config::Mount) -> Option<Page> {
+async fn page(config: &config::Mount) -> Option<Page> {
     let address = config.metrics?;
     let hosts = if config.metrics_public && !address.ip().is_loopback() {
         Hosts::Any
     } else {
         Hosts::Loopback
     };
-    Page::bind(address, hosts)
-        .inspect_err(|error| log::error!("no status page at {address} (--metrics): {error}"))
-        .ok()
+    let began = Instant::now();
+    loop {
+        match Page::bind(address, hosts) {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && began.elapsed() < LAST_PAGE =>
+            {
+                tokio::time::sleep(PAGE_STEP).await;
+            }
+            bound => {
+                return bound
+                    .inspect_err(|error| {
+                        log::error!("no status page at {address} (--metrics): {error}");
+                    })
+                    .ok();
+            }
+        }
+    }
 }
 
-/// Serves the status page, if there is one, and opens the socket commands ask at, until the runtime ends: whoever waits for the end of the mount
-/// hears it by the socket closing, so nothing may be left to do by then. A mount without it works;
-/// commands then say that they cannot reach it.
+/// Serves the status page, if there is one, and opens the socket commands ask at, until the runtime ends:
+/// whoever waits for the end of the mount hears it by the socket closing, so nothing may be left to do by
+/// then. A mount without a socket works; commands then say that they cannot reach it.
 fn listen(config: &config::Mount, page: Option<Page>, answers: Control) {
     let answers = Arc::new(answers);
     if let Some(page) = page {

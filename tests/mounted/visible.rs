@@ -451,6 +451,42 @@ fn a_port_in_use_costs_the_page_and_not_the_mount() {
     assert_well_behaved(&drive.fake);
 }
 
+/// A mount that takes over from a process that still uploads takes over its port, too.
+#[test]
+fn the_page_passes_from_one_mount_to_the_next() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let options = [
+        "--account",
+        "page-again",
+        "--settle",
+        "0s",
+        "--metrics",
+        &address,
+    ];
+    let Some(mut drive) = Drive::with("20", &options, |_| {}) else {
+        return;
+    };
+    drive.fake.set_shape(Shape {
+        // Per virtual second.
+        connection_bytes_per_second: SLOW / 20.0,
+        ..Shape::default()
+    });
+    assert_eq!(page_of(&drive), address);
+    fs::write(drive.path("up.bin"), vec![7; LARGE]).unwrap();
+    let mut before = drive.mount.unmount_only();
+    eventually("the page knows that the mount is gone", || {
+        get(&address, "/", "*/*").contains("the mount itself is gone")
+    });
+    drive.mount.start();
+    assert!(before.wait().unwrap().success());
+    assert_eq!(page_of(&drive), address);
+    hurry(&drive);
+    assert!(drive.mount.umount().success());
+    assert_well_behaved(&drive.fake);
+}
+
 #[test]
 fn what_makes_no_sense_is_refused_before_anything_is_mounted() {
     let dir = tempfile::tempdir().unwrap();

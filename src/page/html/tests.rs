@@ -118,6 +118,12 @@ fn nothing_comes_from_elsewhere_and_nothing_runs() {
         );
     }
     assert!(!html.contains("<script") && !html.contains("style=\""));
+    // Who pays for the account is nobody's business.
+    let known = shown(&crate::page::metrics::tests::status());
+    assert!(
+        known.contains("Premium") && !known.contains("example.org"),
+        "{known}"
+    );
 }
 
 proptest! {

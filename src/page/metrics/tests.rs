@@ -1,7 +1,7 @@
 //! The metrics as a strict reader sees them.
 use super::*;
 use crate::control::AccountAnswer;
-use crate::control::status::ReadFigures;
+use crate::control::status::{DiskFigures, ReadFigures};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A family as it was read.
@@ -110,7 +110,7 @@ fn read(text: &str) -> BTreeMap<String, Read> {
 }
 
 /// A mount of which everything is known, with a name that could break something.
-pub(crate) fn status() -> Status {
+pub(in crate::page) fn status() -> Status {
     let text = r#"{
         "mount": {"account": "work", "mountpoint": "/mnt/\"x\"\\\n", "version": "0.1.0", "since": 1795251600},
         "tree": {"folders": 10, "crawl": {"stage": "running", "waiting": 2}},
