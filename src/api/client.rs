@@ -84,7 +84,7 @@ struct Shared {
     authorization: HeaderValue,
     cdn: bool,
     passwords: Passwords,
-    shared: Vec<Box<str>>,
+    sharers: Vec<Box<str>>,
     clock: Clock,
     transport: Transport,
     scheduler: Scheduler,
@@ -104,7 +104,7 @@ impl Client {
             authorization,
             cdn: settings.cdn,
             passwords: Passwords::new(settings.passwords),
-            shared: settings.shared,
+            sharers: settings.shared,
             clock: settings.clock,
             transport,
             scheduler,
@@ -124,7 +124,7 @@ impl Client {
 
     /// The accounts whose shared folders are listed.
     pub(super) fn shared(&self) -> &[Box<str>] {
-        &self.0.shared
+        &self.0.sharers
     }
 
     pub(super) fn api_url(&self) -> &ApiUrl {

@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
             return Err(anyhow!("{link}: this is no file's link; {hint}").into());
         }
     }
-    let name = args.name.as_ref().map(|name| stored(name)).transpose()?;
+    let name = args.name.as_ref().map(stored).transpose()?;
     if name.is_some() && links.len() > 1 {
         return Err(anyhow!("--name is for one link").into());
     }

@@ -1,11 +1,13 @@
 //! `link`, `share`, `protect`, `fetch`, `import` and `info`: through a mount's socket, and by the command alone.
+
 mod links;
 mod passwords;
 mod places;
+mod refusing;
 mod sharing;
 mod taking;
 
-use crate::harness::{Mount, assert_well_behaved, can_mount, errno, eventually, names, read_file};
+use crate::harness::{Mount, assert_well_behaved, can_mount};
 use crate::schema;
 use fake_1fichier::{Account, Fake};
 use serde_json::Value;
