@@ -85,7 +85,7 @@ struct Shared {
     authorization: HeaderValue,
     cdn: bool,
     passwords: Passwords,
-    shared: Vec<Box<str>>,
+    sharers: Vec<Box<str>>,
     clock: Clock,
     transport: Transport,
     scheduler: Scheduler,
@@ -107,7 +107,7 @@ impl Client {
             authorization,
             cdn: settings.cdn,
             passwords: Passwords::new(settings.passwords),
-            shared: settings.shared,
+            sharers: settings.shared,
             clock: settings.clock,
             transport,
             scheduler,
@@ -128,7 +128,7 @@ impl Client {
 
     /// The accounts whose shared folders are listed.
     pub(super) fn shared(&self) -> &[Box<str>] {
-        &self.0.shared
+        &self.0.sharers
     }
 
     /// Seconds this machine's clock is ahead of the service's, if an answer told its time.

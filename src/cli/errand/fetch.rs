@@ -1,4 +1,5 @@
 //! `fichierfs fetch`: has the service itself fetch addresses into the account, and tells what became of it.
+use super::info::date_words;
 use super::session::Session;
 use super::target::{Named, addresses_and_folder};
 use super::{NAMING, tell};
@@ -172,7 +173,11 @@ impl<'a> Watched<'a> {
         while !self.ids.is_empty() {
             if io::stderr().is_terminal() {
                 // Where there is no standard error, nobody waits to be told.
-                let _ = write!(io::stderr(), "\r{} requests wait\x1b[K", self.ids.len());
+                let _ = write!(
+                    io::stderr(),
+                    "\rrequests that wait: {}\x1b[K",
+                    self.ids.len()
+                );
             }
             std::thread::sleep(clock.real(pause));
             pause = PAUSE;
@@ -243,12 +248,12 @@ fn request_words(fetching: &Fetching) -> String {
 }
 
 fn job_words(job: &Job) -> String {
-    let state = if job.executed.is_some() {
-        "done"
-    } else {
-        "waits"
+    let at = |date: Option<i64>| date.and_then(date_words).unwrap_or_else(|| "?".to_owned());
+    let state = match job.executed {
+        Some(_) => format!("done {}", at(job.executed)),
+        None => "waits".to_owned(),
     };
-    format!("{}  {state}", job.id)
+    format!("{}  of {}  {state}", job.id, at(job.requested))
 }
 
 fn result_words(result: &FetchResult) -> String {
@@ -308,5 +313,6 @@ mod tests {
             assert!(text.contains(says), "{says}: {text}");
         }
         assert_eq!(missing(&result), 2);
+        assert!(job_words(&result.job).contains("done 1970-01-"));
     }
 }

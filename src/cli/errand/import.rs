@@ -21,7 +21,7 @@ use std::process::ExitCode;
      --json each line is what became of up to {LINKS_AT_ONCE} links."
 ))]
 pub struct Args {
-    /// Links of files, e.g. https://1fichier.com/?abcdefghij0123456789, and at last the folder they go into
+    /// Links of files, as `fichierfs link` prints them, and at last the folder they go into
     #[arg(required = true, value_name = "LINK... [FOLDER]")]
     pub what: Vec<OsString>,
 
@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
             return Err(anyhow!("{link}: this is no file's link; {hint}").into());
         }
     }
-    let name = args.name.as_ref().map(|name| stored(name)).transpose()?;
+    let name = args.name.as_ref().map(stored).transpose()?;
     if name.is_some() && links.len() > 1 {
         return Err(anyhow!("--name is for one link").into());
     }

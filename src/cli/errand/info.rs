@@ -92,7 +92,7 @@ fn file(facts: &FileFacts) -> String {
             lines.push((label, value.clone()));
         }
     };
-    add("Uploaded", &facts.uploaded.and_then(date));
+    add("Uploaded", &facts.uploaded.and_then(date_words));
     add("Folder", &facts.folder_path);
     add("Type", &facts.content_type);
     add("Whirlpool", &facts.whirlpool);
@@ -128,7 +128,7 @@ fn folder(facts: &FolderFacts) -> String {
         ("Number", facts.id.to_string()),
         ("Name", facts.name.clone()),
     ];
-    if let Some(created) = facts.created.and_then(date) {
+    if let Some(created) = facts.created.and_then(date_words) {
         lines.push(("Made", created));
     }
     let files = facts.files.unwrap_or_default();
@@ -173,7 +173,8 @@ pub(super) fn guest_words(guest: &Guest) -> String {
     format!("{}, {may}", guest.email)
 }
 
-fn date(seconds: i64) -> Option<String> {
+/// A date as people here read it.
+pub(super) fn date_words(seconds: i64) -> Option<String> {
     let at = Timestamp::from_second(seconds).ok()?;
     let at = at.to_zoned(TimeZone::system());
     Some(at.strftime("%Y-%m-%d %H:%M:%S %Z").to_string())

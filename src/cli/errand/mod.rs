@@ -1,7 +1,7 @@
 //! Commands that run an errand in the account: `link`, `share`, `protect`, `fetch`, `import`, `info`.
 //!
 //! A running mount is asked through its socket; else the command takes the account's lock and asks the
-//! service itself. [`target`] says how files and folders are named, [`session`] who is asked.
+//! service itself. `target` says how files and folders are named, `session` who is asked.
 pub mod fetch;
 pub mod import;
 pub mod info;

@@ -18,6 +18,10 @@ use std::process::ExitCode;
      has the link. {NAMING}"
 ))]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one switch of the command line"
+)]
 pub struct Args {
     /// A file
     pub path: OsString,

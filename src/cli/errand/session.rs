@@ -24,10 +24,18 @@ const WAITING: &str = "waiting for the service, which lists a folder once in 30 
 /// Someone who runs errands.
 pub(super) struct Session {
     runner: Runner,
-    /// The account asked for; `None` for a mount that a path lies in.
-    account: Option<Option<AccountName>>,
+    serves: Serves,
     /// What was named by path keeps its inode number as long as this lives.
     _held: Option<File>,
+}
+
+/// What can be asked there.
+#[derive(PartialEq)]
+enum Serves {
+    /// What lies in one mount.
+    Mount,
+    /// What is named by its account; the one the options name when absent.
+    Account(Option<AccountName>),
 }
 
 enum Runner {
@@ -69,7 +77,7 @@ impl Session {
                 };
                 let session = Self {
                     runner: Runner::Mount(client),
-                    account: None,
+                    serves: Serves::Mount,
                     _held: Some(held),
                 };
                 Ok((session, target))
@@ -90,37 +98,34 @@ impl Session {
         given: &AccountOptions,
         before: Option<Self>,
     ) -> anyhow::Result<Self> {
-        let wanted = name.or(given.account.as_ref()).cloned();
+        let name = name.or(given.account.as_ref()).cloned();
+        let serves = Serves::Account(name.clone());
         match before {
-            Some(before) if before.account.as_ref() == Some(&wanted) => Ok(before),
+            Some(before) if before.serves == serves => Ok(before),
             other => {
                 // Its lock may be the one needed next.
                 drop(other);
-                Self::of_account(wanted, given)
+                Self::of_account(name, given)
             }
         }
     }
 
     /// Who runs errands in an account: a running mount of it, else this process.
-    pub(super) fn of_account(
-        name: Option<AccountName>,
-        given: &AccountOptions,
-    ) -> anyhow::Result<Self> {
+    fn of_account(name: Option<AccountName>, given: &AccountOptions) -> anyhow::Result<Self> {
         let options = AccountOptions {
             account: name.clone(),
             ..given.clone()
         };
         let mut account = Account::resolve(options, &Surroundings::of_process()?)?;
-        let runner = match find::of_account(&account) {
-            Some(client) => Runner::Mount(client),
-            None => {
-                let key = account.find_key()?.key;
-                Runner::Alone(Box::new(own(&account, &key)?))
-            }
+        let runner = if let Some(client) = find::of_account(&account) {
+            Runner::Mount(client)
+        } else {
+            let key = account.find_key()?.key;
+            Runner::Alone(Box::new(own(&account, &key)?))
         };
         Ok(Self {
             runner,
-            account: Some(name),
+            serves: Serves::Account(name),
             _held: None,
         })
     }

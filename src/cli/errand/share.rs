@@ -27,6 +27,10 @@ const LONGEST_MAIL: usize = 250;
      listing, which the service allows once in 30 s for a folder. The public page shows the files in the \
      folder; accounts it is shared with see all that is below it. {NAMING}"
 ))]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one switch of the command line"
+)]
 pub struct Args {
     /// A folder
     pub path: OsString,
@@ -167,24 +171,19 @@ fn wanted(args: &Args, now: &SharedFolder) -> anyhow::Result<Sharing> {
 
 /// What will be another than now, in words.
 fn changes(now: &SharedFolder, then: &Sharing, args: &Args) -> Vec<String> {
-    let mut changes = Vec::new();
-    match (&now.url, then.public) {
+    let page = match (&now.url, then.public) {
         (None, true) if args.password => {
-            changes
-                .push("whoever has its new public page's address and password will see it".into());
+            Some("whoever has its new public page's address and password will see it".to_owned())
         }
-        (None, true) => {
-            changes.push("whoever has its new public page's address will see it".into())
-        }
-        (Some(url), false) => changes.push(format!("{url} will show nothing any more")),
-        (Some(_), true) if args.password => {
-            changes.push("its public page gets this password".into())
-        }
+        (None, true) => Some("whoever has its new public page's address will see it".to_owned()),
+        (Some(url), false) => Some(format!("{url} will show nothing any more")),
+        (Some(_), true) if args.password => Some("its public page gets this password".to_owned()),
         (Some(_), true) if now.password => {
-            changes.push("its public page will ask for no password any more".into());
+            Some("its public page will ask for no password any more".to_owned())
         }
-        _ => {}
-    }
+        (Some(_), true) | (None, false) => None,
+    };
+    let mut changes: Vec<String> = page.into_iter().collect();
     for guest in &now.guests {
         if !then.guests.iter().any(|it| it.email == guest.email) {
             changes.push(format!("{} will not see it any more", guest.email));

@@ -332,8 +332,8 @@ impl State {
         let foreign = self.folder(folder)?.owner.is_some();
         let id = self.new_id();
         let file = StoredFile {
-            visible_from,
             foreign,
+            visible_from,
             ..new_file(&id, folder, name, content, date)
         };
         self.folders.get_mut(&folder)?.files.insert(id.clone());

@@ -1,7 +1,9 @@
 //! `link`, `share`, `protect`, `fetch`, `import` and `info`: through a mount's socket, and by the command alone.
+
 mod links;
 mod passwords;
 mod places;
+mod refusing;
 mod sharing;
 mod taking;
 
