@@ -46,7 +46,7 @@ fn row(arg: &Arg) -> String {
     let long = arg.get_long().unwrap_or_default();
     let value = match arg.get_value_names() {
         Some([name, ..]) if name == "BOOL" => String::new(),
-        Some([name, ..]) => format!(" {name}"),
+        Some([name, ..]) => format!(" {}", name.replace('|', "\\|")),
         _ => String::new(),
     };
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();

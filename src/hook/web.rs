@@ -80,7 +80,7 @@ impl Web {
             .post(self.url.clone())
             .json(&body)
             .timeout(limit);
-        let answer = request.send().await.map_err(|error| why(error))?;
+        let answer = request.send().await.map_err(why)?;
         let status = answer.status();
         if status.is_success() {
             Ok(())
@@ -154,6 +154,7 @@ mod tests {
 
     #[test]
     fn an_address_is_checked_and_its_token_not_shown() {
+        crate::api::install_crypto();
         for bad in [
             "",
             "ftp://host/",

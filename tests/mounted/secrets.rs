@@ -117,6 +117,16 @@ impl Home {
     }
 }
 
+impl Drop for Home {
+    /// What a test that failed has left is taken away.
+    fn drop(&mut self) {
+        let mnt = self.at("mnt");
+        if is_mounted(&mnt) {
+            let _ = Command::new("umount").arg("-l").arg(mnt).status();
+        }
+    }
+}
+
 #[test]
 fn nothing_a_session_writes_or_shows_holds_the_key() {
     if !can_mount() {

@@ -437,7 +437,10 @@ fn whose(reach: &Reach) -> String {
 
 fn names(reach: &Reach) -> Finding {
     match &reach.names {
-        Ok(count) => ok("dns", format!("{} has {count} addresses", whose(reach))),
+        Ok(count) => {
+            let addresses = if *count == 1 { "address" } else { "addresses" };
+            ok("dns", format!("{} has {count} {addresses}", whose(reach)))
+        }
         Err(why) => fail(
             "dns",
             format!("the address of {} cannot be found: {why}", whose(reach)),

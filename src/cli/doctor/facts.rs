@@ -30,6 +30,9 @@ const MOUNT_LIMIT: Duration = Duration::from_secs(70);
 /// How long a mount may take to say how it is.
 const STATUS_LIMIT: Duration = Duration::from_secs(5);
 
+/// Bytes of a hole that is made in it: larger than any file system's blocks.
+const HOLE: u16 = 32 << 10;
+
 /// Bytes of a file that is made to see what a disk can do.
 const TRIAL: u64 = 1 << 20;
 
@@ -437,9 +440,9 @@ fn makes_holes(folder: &Path) -> io::Result<bool> {
     if file.metadata()?.blocks() > 0 {
         return Ok(false);
     }
-    file.write_all(&[1; 64 << 10])?;
+    file.write_all(&vec![1; HOLE.into()])?;
     let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-    Ok(fallocate(&file, punch, 0, 64 << 10).is_ok())
+    Ok(fallocate(&file, punch, 0, HOLE.into()).is_ok())
 }
 
 /// All mounts of ours on this machine.

@@ -144,13 +144,13 @@ fn a_sound_machine_has_nothing_to_be_told() {
 fn what_the_machine_lacks_is_told() {
     use State::{Fail, Warn};
     spoilt("fuse", Fail, "no FUSE", |it| {
-        it.machine.device = Device::Missing
+        it.machine.device = Device::Missing;
     });
     spoilt("fuse", Fail, "denied", |it| {
-        it.machine.device = Device::Closed("denied".into())
+        it.machine.device = Device::Closed("denied".into());
     });
     spoilt("fusermount3", Fail, "not installed", |it| {
-        it.machine.fusermount = None
+        it.machine.fusermount = None;
     });
     spoilt("fusermount3", Fail, "set-uid", |it| {
         it.machine.fusermount = Some(("/x/fusermount3".into(), false));
@@ -160,13 +160,13 @@ fn what_the_machine_lacks_is_told() {
         it.config.allow_other = true;
     });
     spoilt("kernel", Warn, "128 KiB", |it| {
-        it.machine.kernel = "4.19.0".into()
+        it.machine.kernel = "4.19.0".into();
     });
     spoilt("kernel", Warn, "32 pages", |it| {
-        it.machine.max_pages = Some(32)
+        it.machine.max_pages = Some(32);
     });
     spoilt("kernel", Warn, "understood", |it| {
-        it.machine.kernel = "odd".into()
+        it.machine.kernel = "odd".into();
     });
     spoilt("clock", Fail, "1970", |it| it.clock.now = 90_000);
     spoilt("clock", Warn, "ahead of", |it| it.clock.ahead = Some(3600));
@@ -232,13 +232,13 @@ fn each_step_of_the_way_is_named() {
         it.way = way(&|it| (it.names, it.tcp, it.tls) = (Err("none".into()), None, None));
     });
     spoilt("tcp", Fail, "refused", |it| {
-        it.way = way(&|it| (it.tcp, it.tls) = (refused(), None))
+        it.way = way(&|it| (it.tcp, it.tls) = (refused(), None));
     });
     spoilt("tls", Fail, "refused", |it| {
-        it.way = way(&|it| it.tls = refused())
+        it.way = way(&|it| it.tls = refused());
     });
     spoilt("tls", Fail, "roots", |it| {
-        it.way = Some(Err("no roots".into()))
+        it.way = Some(Err("no roots".into()));
     });
     spoilt("tcp", Fail, "the proxy", |it| {
         it.way = way(&|it| (it.is_proxy, it.tcp, it.tls) = (true, refused(), None));
@@ -254,19 +254,19 @@ fn the_account_and_its_locks_are_told() {
         told(AccountFacts::Known(Box::new(info)), Gate::Open)
     };
     spoilt("account", Fail, "paid", |it| {
-        it.service = known(|it| it.offer = Offer::Free)
+        it.service = known(|it| it.offer = Offer::Free);
     });
     spoilt("account", Warn, "forbidden", |it| {
-        it.service = known(|it| it.upload_forbidden = true)
+        it.service = known(|it| it.upload_forbidden = true);
     });
     spoilt("account", Warn, "full", |it| {
-        it.service = known(|it| it.over_quota = true)
+        it.service = known(|it| it.over_quota = true);
     });
     spoilt("account", Warn, "another", |it| {
-        it.service = ServiceFacts::Held("another".into())
+        it.service = ServiceFacts::Held("another".into());
     });
     spoilt("account", Fail, "no room", |it| {
-        it.service = ServiceFacts::Failed("no room".into())
+        it.service = ServiceFacts::Failed("no room".into());
     });
     let trouble = |kind| ServiceFacts::Told {
         account: Some(Err(ServiceTrouble {
@@ -276,7 +276,7 @@ fn the_account_and_its_locks_are_told() {
         gate: Gate::Open,
     };
     spoilt("key", Fail, "said so", |it| {
-        it.service = trouble(ErrorKind::KeyRefused)
+        it.service = trouble(ErrorKind::KeyRefused);
     });
     for kind in [
         ErrorKind::NotCustomer,
@@ -294,7 +294,7 @@ fn the_account_and_its_locks_are_told() {
         told(AccountFacts::Accepted, gate)
     };
     spoilt("lock", Warn, "too many calls", |it| {
-        it.service = shut("flood")
+        it.service = shut("flood");
     });
     spoilt("lock", Fail, "banned", |it| it.service = shut("banned"));
     spoilt("lock", Warn, "finds out", |it| {
@@ -311,19 +311,19 @@ fn the_account_and_its_locks_are_told() {
 fn configuration_key_and_mounts_are_told() {
     use State::{Fail, Warn};
     spoilt("config", Fail, "no such option", |it| {
-        it.config.trouble = Some("x: no such option".into())
+        it.config.trouble = Some("x: no such option".into());
     });
     spoilt("key", Fail, "no API key", |it| {
-        it.key = Some(Err("there is no API key".into()))
+        it.key = Some(Err("there is no API key".into()));
     });
     spoilt("mount", Fail, "dead", |it| {
-        it.mounts[0].life = Some(Life::Dead)
+        it.mounts[0].life = Some(Life::Dead);
     });
     spoilt("mount", Fail, "answer", |it| {
-        it.mounts[0].life = Some(Life::Silent)
+        it.mounts[0].life = Some(Life::Silent);
     });
     spoilt("mount", Warn, "key", |it| {
-        it.mounts[0].trouble = Some("the key is refused".into())
+        it.mounts[0].trouble = Some("the key is refused".into());
     });
 }
 
