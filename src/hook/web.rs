@@ -154,7 +154,6 @@ mod tests {
 
     #[test]
     fn an_address_is_checked_and_its_token_not_shown() {
-        crate::api::install_crypto();
         for bad in [
             "",
             "ftp://host/",
