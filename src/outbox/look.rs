@@ -108,10 +108,15 @@ pub(super) async fn find_stored(shared: &Shared, folder: FolderId, files: &[Sent
         listing.into_iter().filter(is_new).collect()
     };
     for file in files {
+        let is_other = |item: &FileItem| {
+            let thing = Thing::File(item.url.clone());
+            shared.around.is_other(file.ino, folder, &thing)
+        };
         let found = candidates.iter().position(|item| {
             item.name == file.sent.name
                 && item.size == file.sent.size
                 && item.whirlpool == Some(file.sent.whirlpool)
+                && !is_other(item)
         });
         landed.done.push(match found {
             Some(at) => {
@@ -194,6 +199,8 @@ async fn find_others(shared: &Shared, folder: FolderId, cases: &[Case]) -> Lande
 
 fn found(shared: &Shared, listing: &FolderListing, case: &Case) -> Option<Done> {
     let ino = case.ino;
+    let folder = case.attempt.folder;
+    let is_other = |thing| shared.around.is_other(ino, folder, &thing);
     let wanted = encode(&case.attempt.place.name);
     let placed = |name: &str| {
         let name = decode(name).into_boxed_os_str();
@@ -215,7 +222,9 @@ fn found(shared: &Shared, listing: &FolderListing, case: &Case) -> Option<Done> 
         (Goal::Make, _) => {
             let state = lock(&shared.state);
             let mut all = listing.folders.iter();
-            let made = all.find(|it| *it.name == *wanted && !state.has_folder(it.id))?;
+            let made = all.find(|it| {
+                *it.name == *wanted && !state.has_folder(it.id) && !is_other(Thing::Folder(it.id))
+            })?;
             Some(Done::Made {
                 ino,
                 id: made.id,
@@ -235,7 +244,10 @@ fn found(shared: &Shared, listing: &FolderListing, case: &Case) -> Option<Done> 
             let mut all = listing.files.iter();
             // Nobody here knows its hash, but nobody else makes such a file within the minute.
             let copy = all.find(|it| {
-                *it.name == *wanted && it.size == version.size && !state.is_ours(&it.url)
+                *it.name == *wanted
+                    && it.size == version.size
+                    && !state.is_ours(&it.url)
+                    && !is_other(Thing::File(it.url.clone()))
             })?;
             Some(Done::Stored {
                 ino,

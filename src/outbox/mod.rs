@@ -39,7 +39,7 @@ use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
 use crate::util::sync::lock;
 use bytes::Bytes;
-use intent::{Done, Entry, Place, Remote, Version};
+use intent::{Done, Entry, Place, Remote, Thing, Version};
 use journal::{Journal, Unwritten};
 use numbers::Numbers;
 use state::State;
@@ -88,6 +88,12 @@ pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
     fn parent(&self, folder: Ino) -> Option<Ino>;
     /// The folder the account has at a place, as far as is known.
     fn taken(&self, place: &Place) -> Option<Ino>;
+    /// Whether a file or folder that the account has in a folder is known to be something else than `ino`: then it
+    /// is not what became of a call for `ino`, however alike. Two files may have the same bytes, and one the name
+    /// that the other had.
+    fn is_other(&self, _ino: Ino, _folder: FolderId, _thing: &Thing) -> bool {
+        false
+    }
     /// Whether somebody here still reads a file of the account; see [`Outbox::let_go`].
     fn is_held(&self, url: &FileUrl) -> bool;
     /// Whether a program has read it for so long that nobody should wait for the end of that.

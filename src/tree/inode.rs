@@ -234,6 +234,11 @@ impl InodeTable {
         std::mem::take(&mut write(&self.maps).unkept)
     }
 
+    /// The number that a file was given instead of its own, as all that were written here are.
+    pub(super) fn bearer(&self, file: FileId) -> Option<Ino> {
+        read(&self.maps).displaced.get(&file).copied()
+    }
+
     /// The number of a folder that was made here.
     pub(super) fn made(&self, folder: FolderId) -> Option<Ino> {
         read(&self.maps).made.get(&folder).copied()

@@ -47,6 +47,22 @@ impl Tree {
         }
     }
 
+    /// Whether what the account has in `folder` under an id is known, and as something else than `ino`: another
+    /// inode bears its number, or the folder showed it before a call for `ino` could have put it there, since what
+    /// such a call may have put is not shown ([`Tree::doubt`]).
+    pub fn is_other(&self, ino: Ino, folder: FolderId, key: NodeKey) -> bool {
+        let owner = match key {
+            NodeKey::File(file) => self.inner.inodes.bearer(file),
+            NodeKey::Folder(id) => self.inner.inodes.made(id),
+            NodeKey::Own(own) => Some(own),
+        };
+        if let Some(owner) = owner {
+            return owner != ino;
+        }
+        let listing = self.inner.cache.get(folder);
+        listing.is_some_and(|listing| listing.entries().iter().any(|node| node.key() == key))
+    }
+
     /// The folder that the account has under a name, as far as is known: by its newest listing, which may have to
     /// be read from the disk, but for what was made, moved or removed here since.
     pub fn listed_folder(&self, folder: Ino, name: &OsStr) -> Option<Ino> {

@@ -450,3 +450,29 @@ fn a_file_larger_than_the_service_takes_is_told_to_the_writer() {
     drop(file);
     drive.ends_with(&[("there", b"as it was"), ("sparse", &[0; 3])]);
 }
+
+/// What became of an upload nobody heard the end of is looked for by name, size and hash; a file with all of
+/// these may be another's.
+#[test]
+fn what_another_file_stored_is_not_taken_for_an_upload_of_unknown_outcome() {
+    let Some(mut drive) = drive("failures-alike", &[], |_| {}) else {
+        return;
+    };
+    let lost = Fault::on("upload.cgi", FaultKind::Reset).once();
+    drive.fake.faults().add(lost);
+    let (alike, other) = ([b'x'; 5000], [b'y'; 7000]);
+    fs::write(drive.path("c"), alike).unwrap();
+    let uploads = |drive: &Drive| {
+        let calls = drive.fake.log().into_iter();
+        calls.filter(|it| it.endpoint == "upload.cgi").count()
+    };
+    eventually("it was lost", || uploads(&drive) == 1);
+    // A killed process hears nothing, and its successor looks late.
+    fs::rename(drive.path("c"), drive.path("d")).unwrap();
+    fs::write(drive.path("d"), other).unwrap();
+    fs::write(drive.path("c"), alike).unwrap();
+    drive.mount.signal("KILL");
+    drive.mount.wait();
+    drive.mount.start();
+    drive.ends_with(&[("c", &alike), ("d", &other), ("there", b"as it was")]);
+}

@@ -288,6 +288,14 @@ impl Surroundings for Around {
         self.tree.listed_folder(place.folder, &place.name)
     }
 
+    fn is_other(&self, ino: Ino, folder: FolderId, thing: &Thing) -> bool {
+        let key = match thing {
+            Thing::File(url) => NodeKey::File(url.id()),
+            Thing::Folder(id) => NodeKey::Folder(*id),
+        };
+        self.tree.is_other(ino, folder, key)
+    }
+
     fn is_held(&self, url: &FileUrl) -> bool {
         self.versions.needs(url) || self.files.is_held(url)
     }
