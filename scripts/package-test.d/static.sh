@@ -13,6 +13,6 @@ findmnt -n --mountpoint /mnt/one
 sha256sum </mnt/one/last | cmp - /root/last
 head -c 3000000 /dev/urandom >/mnt/one/static
 umount /mnt/one
-[ -z "$(grep -lsa -- --detached /proc/[0-9]*/cmdline)" ]
+[ -z "$(grep -lsae "[-]-detached" /proc/[0-9]*/cmdline)" ]
 ./install --remove
 [ ! -e /sbin/mount.fichierfs ]

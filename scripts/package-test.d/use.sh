@@ -2,7 +2,7 @@
 set -euo pipefail
 same() { [ "$2" = "$3" ] || { echo "$1: '$2', not '$3'" >&2; exit 1; }; }
 shown() { findmnt -n -o SOURCE,FSTYPE --mountpoint "$1" || true; }
-serving() { grep -lsa -- --detached /proc/[0-9]*/cmdline || true; }
+serving() { grep -lsae "[-]-detached" /proc/[0-9]*/cmdline || true; }
 sums() { (cd "$1" && find . -type f -print0 | sort -z | xargs -0 sha256sum); }
 ended() {
   for _ in $(seq 400); do [ -z "$(serving)" ] && return; sleep 0.05; done
