@@ -9,7 +9,6 @@ use crate::util::clock::Clock;
 use anyhow::Context;
 use std::convert::Infallible;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
@@ -117,11 +116,10 @@ fn start_over(arguments: &[OsString], key: &[u8]) -> anyhow::Result<Infallible> 
     Err(command.stdin(reader).exec().into())
 }
 
-/// Hears the key from standard input, which is empty from then on.
+/// Hears the key from standard input, a pipe that is at its end from then on.
 fn hear_key() -> io::Result<Vec<u8>> {
     let mut key = Vec::new();
     io::stdin().take(LONGEST_KEY).read_to_end(&mut key)?;
-    nix::unistd::dup2_stdin(File::open("/dev/null")?)?;
     Ok(key)
 }
 
