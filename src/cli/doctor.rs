@@ -1,6 +1,6 @@
 //! `fichierfs doctor`: whether this machine, the configuration and the account are fit for a mount.
 //!
-//! [`facts`] gathers what is so, and `checks` says what that means and what to do: pure, so that every sentence
+//! `facts` gathers what is so, and `checks` says what that means and what to do: pure, so that every sentence
 //! can be tested without a machine to match. Promises: changes nothing but what keeps the service's limits;
 //! asks a running mount before the service, and makes one call to it at most.
 mod checks;

@@ -116,13 +116,10 @@ fn start_over(arguments: &[OsString], key: &[u8]) -> anyhow::Result<Infallible> 
     Err(command.stdin(reader).exec().into())
 }
 
-/// Hears the key from standard input, which is empty from then on.
+/// Hears the key from standard input, a pipe that is at its end from then on.
 fn hear_key() -> io::Result<Vec<u8>> {
     let mut key = Vec::new();
     io::stdin().take(LONGEST_KEY).read_to_end(&mut key)?;
-    // Nothing from then on, also where there is no /dev/null.
-    let (nothing, _) = io::pipe()?;
-    nix::unistd::dup2_stdin(nothing)?;
     Ok(key)
 }
 

@@ -154,14 +154,7 @@ mod tests {
 
     #[test]
     fn an_address_is_checked_and_its_token_not_shown() {
-        for bad in [
-            "",
-            "ftp://host/",
-            "http://",
-            "not one",
-            "http:///x",
-            "//host/x",
-        ] {
+        for bad in ["", "ftp://host/", "http://", "not one", "//host/x"] {
             let error = Web::new(bad).unwrap_err().to_string();
             assert!(error.contains("http://HOST"), "{bad}: {error}");
         }

@@ -452,23 +452,26 @@ fn all_mounts() -> Vec<MountFacts> {
     let is_ours = |entry: &Entry| user.is_root() || entry.owner == Some(user.as_raw());
     entries
         .iter()
-        .map(|entry| {
-            let is_ours = is_ours(entry);
-            let life = is_ours.then(|| stale::probe(&entry.mountpoint, Clock::system()));
-            let trouble = is_ours
-                .then(|| mounts::server_of(entry))
-                .flatten()
-                .and_then(
-                    |(mut client, _)| match client.ask(&Request::Status, STATUS_LIMIT) {
-                        Ok(Answer::Status(status)) => status.trouble,
-                        _ => None,
-                    },
-                );
-            MountFacts {
-                mountpoint: entry.mountpoint.clone(),
-                life,
-                trouble,
-            }
+        .map(|entry| MountFacts {
+            mountpoint: entry.mountpoint.clone(),
+            ..look_at(entry, is_ours(entry))
         })
         .collect()
+}
+
+/// A mount, by what its process says; touched only if nobody answers for it, since whoever unmounts it at that
+/// moment would hear that it is in use.
+fn look_at(entry: &Entry, is_ours: bool) -> MountFacts {
+    let answer = is_ours.then(|| mounts::server_of(entry)).flatten();
+    let (life, trouble) =
+        match answer.map(|(mut mount, _)| mount.ask(&Request::Status, STATUS_LIMIT)) {
+            Some(Ok(Answer::Status(status))) => (Some(Life::Alive), status.trouble),
+            _ if is_ours => (Some(stale::probe(&entry.mountpoint, Clock::system())), None),
+            _ => (None, None),
+        };
+    MountFacts {
+        mountpoint: PathBuf::new(),
+        life,
+        trouble,
+    }
 }
