@@ -82,6 +82,10 @@ pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
     /// The bytes of a sealed version, in order and in pieces; an error or an early end means that it
     /// cannot be read.
     fn open(&self, version: Version) -> mpsc::Receiver<io::Result<Bytes>>;
+    /// Whether all bytes of a version are on this machine; what is not is fetched while it is sent.
+    fn is_here(&self, _version: Version) -> bool {
+        true
+    }
     /// Versions are of no use any more, and that is written down.
     fn release(&self, versions: &[u64]);
     /// The account's number of a folder that was not made here.

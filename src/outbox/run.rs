@@ -44,6 +44,8 @@ pub(super) struct Landed {
     pub(super) alone: Vec<Ino>,
     /// What a person has to decide.
     pub(super) failed: Vec<(Ino, String)>,
+    /// What was to be sent and could not be read.
+    pub(super) unread: Vec<(Ino, String)>,
     /// Those of them for which the account has no room.
     pub(super) full: Vec<Ino>,
     /// What is taken back: the account's state is the wanted one.
@@ -60,8 +62,11 @@ impl Landed {
                     self.full.extend(inos);
                 }
                 let reason = error.to_string();
-                self.failed
-                    .extend(inos.iter().map(|ino| (*ino, reason.clone())));
+                let told = match error.kind {
+                    ErrorKind::SourceFailed => &mut self.unread,
+                    _ => &mut self.failed,
+                };
+                told.extend(inos.iter().map(|ino| (*ino, reason.clone())));
             } else {
                 // One of them is the reason; alone it will show.
                 self.alone.extend(inos);
@@ -89,6 +94,7 @@ impl Landed {
         self.later.extend(other.later);
         self.alone.extend(other.alone);
         self.failed.extend(other.failed);
+        self.unread.extend(other.unread);
         self.full.extend(other.full);
         self.given_up.extend(other.given_up);
     }
@@ -237,6 +243,9 @@ impl UnderWay {
             }
             for (ino, reason) in landed.failed {
                 state.fail(ino, &reason);
+            }
+            for (ino, reason) in landed.unread {
+                state.unread(ino, &reason, &*shared.around, now);
             }
             state.full.extend(landed.full);
             for ino in landed.given_up {

@@ -4,6 +4,7 @@ use super::intent::{Attempt, Done, Entry, Goal, Intents, Place, Thing, Version};
 use super::numbers::Numbers;
 use super::plan::{self, Batch, Terms};
 use super::record;
+use super::run::APPEARS;
 use super::{FileTransfer, Settle, Surroundings, stuck};
 use crate::api::{FileId, FileUrl, FolderId, UploadProgress};
 use crate::tree::{Commit, Ino, Local, Pending};
@@ -34,6 +35,11 @@ const RENAMES: u8 = 2;
 /// to a person: one that is damaged each time, or found infected, would be sent for ever.
 const UNKEPT: u8 = 3;
 
+/// How often what a version needs of the account may be missing there, before that is left to a person. A file that
+/// was stored a moment ago may be unknown for as long as listings lag (API reference 10), and half a minute lies
+/// between two attempts.
+const UNREAD: u8 = 5;
+
 /// The state.
 #[derive(Debug)]
 pub(super) struct State {
@@ -54,6 +60,8 @@ pub(super) struct State {
     alone: BTreeSet<Ino>,
     /// How often the account was sent all of a file, and did not have it afterwards.
     unkept: HashMap<Ino, u8>,
+    /// How often what was to be sent of it could not be read.
+    unread: HashMap<Ino, u8>,
     /// What was given up because the account has no room, for who waits for it.
     pub(super) full: BTreeSet<Ino>,
     /// Files that may have been removed by a call whose end nobody heard, in this life or an earlier one.
@@ -118,6 +126,7 @@ impl State {
             backoffs: HashMap::new(),
             alone: BTreeSet::new(),
             unkept: HashMap::new(),
+            unread: HashMap::new(),
             full: BTreeSet::new(),
             removed: BTreeMap::new(),
             is_unwritten: false,
@@ -424,6 +433,7 @@ impl State {
         self.backoffs.retain(|ino, _| is_known(ino));
         self.alone.retain(is_known);
         self.unkept.retain(|ino, _| is_known(ino));
+        self.unread.retain(|ino, _| is_known(ino));
         self.full.retain(is_known);
     }
 
@@ -457,6 +467,7 @@ impl State {
         if !matches!(done, Done::Nothing(_) | Done::Surplus { .. }) {
             self.backoffs.remove(&ino);
             self.unkept.remove(&ino);
+            self.unread.remove(&ino);
         }
         self.intents.done(done);
         if is_unkept {
@@ -478,6 +489,29 @@ impl State {
     pub(super) fn fail(&mut self, ino: Ino, reason: &str) {
         self.full.remove(&ino);
         self.intents.fail(ino, reason);
+    }
+
+    /// What was to be sent could not be read: that is tried again if the account may have it in a moment, and is
+    /// of no account once the content is not wanted any more.
+    pub(super) fn unread(
+        &mut self,
+        ino: Ino,
+        reason: &str,
+        around: &dyn Surroundings,
+        now: Moment,
+    ) {
+        let Some(version) = self.intents.get(ino).and_then(|entry| entry.content) else {
+            return self.later(ino, Duration::ZERO, now);
+        };
+        let times = self.unread.entry(ino).or_default();
+        *times += 1;
+        if *times >= UNREAD || around.is_here(version) {
+            self.unread.remove(&ino);
+            self.fail(ino, reason);
+        } else {
+            log::info!("{reason}; trying again in {} s", APPEARS.as_secs());
+            self.later(ino, APPEARS, now);
+        }
     }
 
     /// Whether a transfer of it was sent to its last byte.

@@ -476,3 +476,29 @@ fn what_another_file_stored_is_not_taken_for_an_upload_of_unknown_outcome() {
     drive.mount.start();
     drive.ends_with(&[("c", &alike), ("d", &other), ("there", b"as it was")]);
 }
+
+/// A file that was stored a moment ago may be unknown for a while, also to whoever sends a part of it anew.
+#[test]
+fn what_a_changed_file_needs_of_the_account_may_be_missing_there_for_a_moment() {
+    let Some(drive) = drive("failures-base", &[], |_| {}) else {
+        return;
+    };
+    let missing = FaultKind::Ko {
+        code: 404,
+        message: "Resource not found #469".to_owned(),
+    };
+    let missing = Fault::on("download/get_token", missing).times(2);
+    drive.fake.faults().add(missing);
+    let file = fs::OpenOptions::new().write(true);
+    let file = file.open(drive.path("there")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"X", 3).unwrap();
+    close(file).unwrap();
+    let asked = |drive: &Drive| {
+        let calls = drive.fake.log().into_iter();
+        calls
+            .filter(|it| it.endpoint == "download/get_token")
+            .count()
+    };
+    eventually("it was missing twice", || asked(&drive) > 2);
+    drive.ends_with(&[("there", b"as Xt was")]);
+}

@@ -273,6 +273,11 @@ impl Surroundings for Around {
         self.versions.open(version)
     }
 
+    fn is_here(&self, version: Version) -> bool {
+        let sealed = self.versions.get(version.id);
+        sealed.is_none_or(|sealed| sealed.content.origins().is_empty())
+    }
+
     fn release(&self, versions: &[u64]) {
         self.versions.release(versions);
     }
