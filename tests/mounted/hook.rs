@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-/// Virtual seconds per real second: a minute lasts one.
-const FACTOR: &str = "60";
+/// Virtual seconds per real second: a minute lasts two. Faster, and answers would be late on a busy machine.
+const FACTOR: &str = "30";
 
 /// How long changes may go unseen in these tests.
 const REFRESH: [&str; 2] = ["--dir-cache-time", "30s"];
@@ -70,7 +70,7 @@ fn mounted(fake: &Fake, option: &str) -> Mount {
     Mount::with(fake, Some(FACTOR), &[REFRESH[0], REFRESH[1], option])
 }
 
-/// Two minutes of the mount's time, in which nothing more may be told.
+/// A minute of the mount's time, two lives of a listing, in which nothing more may be told.
 fn pause() {
     std::thread::sleep(Duration::from_secs(2));
 }
