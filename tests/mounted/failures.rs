@@ -489,8 +489,8 @@ fn what_a_changed_file_needs_of_the_account_may_be_missing_there_for_a_moment() 
     };
     let missing = Fault::on("download/get_token", missing).times(2);
     drive.fake.faults().add(missing);
-    let file = fs::OpenOptions::new().write(true);
-    let file = file.open(drive.path("there")).unwrap();
+    let mut how = fs::OpenOptions::new();
+    let file = how.write(true).open(drive.path("there")).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, b"X", 3).unwrap();
     close(file).unwrap();
     let asked = |drive: &Drive| {

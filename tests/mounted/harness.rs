@@ -171,8 +171,10 @@ impl Mount {
             .stderr(log);
         let mut child = command.spawn().unwrap();
         let end = Instant::now() + SOON;
-        // A dead mount of before is listed as well, so it must answer too.
-        while !is_mounted(&self.dir()) || is_dead(&self.dir()) {
+        // A dead mount of before is listed as well, so it must answer too; and what answers may be the folder
+        // below, after the dead one was taken away and before the new one is there.
+        let dir = self.dir();
+        while !is_mounted(&dir) || is_dead(&dir) || !is_mounted(&dir) {
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("the mount ended with {status}:\n{}", self.log());
             }
