@@ -7,6 +7,7 @@
 use super::folders::Folders;
 use super::inode::Ino;
 use super::listing::EntryChange;
+use super::walk::is_snapshot_name;
 use super::{Tree, keep};
 use crate::api::FolderId;
 use crate::util::sync::lock;
@@ -145,8 +146,16 @@ impl Tree {
         if !self.inner.settings.watch {
             return Vec::new();
         }
+        // The snapshot that another machine keeps in the account is no news to anybody.
+        let is_snapshot = |change: &EntryChange| match change {
+            EntryChange::Added(node) | EntryChange::Removed(node) | EntryChange::Altered(node) => {
+                is_snapshot_name(node.parent, &node.name)
+            }
+            EntryChange::Renamed { .. } => false,
+        };
         let mut told: Vec<Ino> = theirs
             .iter()
+            .filter(|change| !is_snapshot(change))
             .map(|change| match change {
                 EntryChange::Added(node) if node.is_folder() => node.ino,
                 _ => folder,
