@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const FACTOR: u32 = 40;
 
 /// Kills of a story; after these the account is looked at.
-const KILLS: usize = 12;
+const KILLS: usize = 10;
 
 /// Stories when `FICHIERFS_CRASH_STORIES` does not say how many; `scripts/crash-test` does.
 const STORIES: usize = 2;
