@@ -82,9 +82,9 @@ impl Tree {
     }
 
     /// An id of a folder's is on its way out; `removed` when the account does not have it any more.
-    pub fn hide(&self, file: FileId, folder: Ino, removed: bool) {
+    pub fn hide(&self, key: NodeKey, folder: Ino, removed: bool) {
         let removed = removed.then(|| self.inner.clock.now());
-        write(&self.inner.own).hide(NodeKey::File(file), folder, removed);
+        write(&self.inner.own).hide(key, folder, removed);
     }
 
     /// A file has an id, or another one, and keeps its number.

@@ -6,7 +6,7 @@ use super::changes::UNMADE;
 use super::inode::Ino;
 use super::listing::diff;
 use super::node::{Folder, Kind, Node, NodeKey};
-use crate::api::{FileId, FolderId};
+use crate::api::FolderId;
 use crate::util::sync::{lock, read, write};
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
@@ -141,13 +141,13 @@ impl Tree {
     }
 
     /// The folder that may show an id that is on its way out.
-    pub fn hidden_in(&self, file: FileId) -> Vec<Ino> {
-        read(&self.inner.own).hidden_in(&NodeKey::File(file))
+    pub fn hidden_in(&self, key: &NodeKey) -> Vec<Ino> {
+        read(&self.inner.own).hidden_in(key)
     }
 
-    /// A file is in a folder again.
-    pub fn unhide(&self, file: FileId, folder: Ino) {
-        write(&self.inner.own).unhide(NodeKey::File(file), folder);
+    /// A file or folder is in a folder again.
+    pub fn unhide(&self, key: NodeKey, folder: Ino) {
+        write(&self.inner.own).unhide(key, folder);
     }
 
     /// The folder from which something was removed here.
@@ -234,12 +234,6 @@ impl Tree {
         self.inner.inodes.make(folder, ino);
         let mut folders = lock(&self.inner.folders);
         folders.state(folder);
-    }
-
-    /// The account does not have a hidden file any more.
-    pub fn removed(&self, file: FileId) {
-        let now = self.inner.clock.now();
-        write(&self.inner.own).removed(NodeKey::File(file), now);
     }
 
     /// What was made here is gone, and the account never had it: no listing can show it.

@@ -110,13 +110,6 @@ impl Own {
         places.map(|(folder, _)| *folder).collect()
     }
 
-    /// The account does not have a hidden id any more, since `now`.
-    pub(super) fn removed(&mut self, key: NodeKey, now: Moment) {
-        for (_, removed) in self.hidden.get_mut(&key).into_iter().flatten() {
-            *removed = Some(now);
-        }
-    }
-
     /// A call may have put it under a name in a folder; with `None` it is known again where it is.
     pub(super) fn doubt(&mut self, ino: Ino, place: Option<(Ino, Box<OsStr>)>) {
         match place {

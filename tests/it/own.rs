@@ -147,7 +147,7 @@ async fn what_was_removed_moved_or_replaced_here_does_not_come_back_with_a_late_
     bench
         .tree
         .show(stored(target, Ino::ROOT, "replaced", &newer, 2));
-    let old = FileUrl::parse(&replaced).unwrap().id();
+    let old = NodeKey::File(FileUrl::parse(&replaced).unwrap().id());
     bench.tree.hide(old, Ino::ROOT, false);
     assert!(bench.tree.is_gone(gone.ino));
     for _ in 0..2 {
@@ -298,16 +298,16 @@ async fn what_was_removed_from_a_folder_that_is_gone_is_not_remembered_for_ever(
     let folder = account.mkdir(0, "folder");
     let url = account.add_bytes(folder, "file", b"1".to_vec());
     let node = bench.walk("folder/file").await;
-    let id = FileUrl::parse(&url).unwrap().id();
+    let key = NodeKey::File(FileUrl::parse(&url).unwrap().id());
     bench.tree.unshow(node.ino, node.parent);
     account.remove(&url);
-    bench.tree.hide(id, node.parent, true);
+    bench.tree.hide(key, node.parent, true);
     bench.tree.told(node.ino);
     bench.tree.unshow(node.parent, Ino::ROOT);
     assert_eq!(bench.tree.take_confirmed(), []);
     bench.tree.left(node.parent);
     assert_eq!(bench.tree.take_confirmed(), [node.ino]);
-    assert_eq!(bench.tree.hidden_in(id), []);
+    assert_eq!(bench.tree.hidden_in(&key), []);
     assert_well_behaved(&bench.fake);
 }
 

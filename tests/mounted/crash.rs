@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Virtual seconds per real second: what settles for 5 s is sent within the life of most mounts.
 const FACTOR: u32 = 40;
 
-/// Kills of a story; after these the account is looked at.
+/// Kills of a story when `FICHIERFS_CRASH_KILLS` does not say how many; after these the account is looked at.
 const KILLS: usize = 10;
 
 /// Stories when `FICHIERFS_CRASH_STORIES` does not say how many; `scripts/crash-test` does.
@@ -503,7 +503,7 @@ impl Drop for Asked<'_> {
     }
 }
 
-fn story(seed: u64) {
+fn story(seed: u64, kills: usize) {
     let mut dice = Dice::new(seed);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let clock = format!("{FACTOR}@{}", now.as_secs());
@@ -540,10 +540,10 @@ fn story(seed: u64) {
         fake.faults().add(fault);
     }
     // When the service was asked last before each kill.
-    let mut killed = Vec::new();
-    for kill in 0..KILLS {
+    let mut asked = Vec::new();
+    for kill in 0..kills {
         until_killed(&mut mount, &mut programs, &mut dice);
-        killed.extend(fake.log().last().map(|entry| entry.virtual_time));
+        asked.extend(fake.log().last().map(|entry| entry.virtual_time));
         mount.start();
         for program in &mut programs {
             println!("after kill {kill} in {}", program.dir.display());
@@ -572,7 +572,7 @@ fn story(seed: u64) {
     }
     History::new(wanted).settle(account(&fake));
     let steps = fake.log().len();
-    println!("story {seed}: {KILLS} kills, {steps} calls");
+    println!("story {seed}: {kills} kills, {steps} calls");
     for violation in fake.violations() {
         // Locks are among the faults. What was under way when one struck cannot be helped.
         let left = lock_left(&violation.detail).filter(|_| violation.rule == "flood_lock");
@@ -580,7 +580,7 @@ fn story(seed: u64) {
         let was_under_way = left.is_some_and(|left| left > LOCK - 1.0);
         // What a mount was told right before it was killed is not known to the next: a lock, or that it
         // listed a folder.
-        let was_lost = struck.is_some_and(|at| killed.iter().any(|kill| (kill - at).abs() < LOST));
+        let was_lost = struck.is_some_and(|at| asked.iter().any(|kill| (kill - at).abs() < LOST));
         let was_killed = violation.rule == "listing";
         assert!(was_under_way || was_lost || was_killed, "{violation:?}");
     }
@@ -623,9 +623,11 @@ fn after_kills_at_any_moment_the_account_is_what_programs_were_told() {
         u64::from(now.subsec_micros())
     });
     let stories = number("FICHIERFS_CRASH_STORIES").unwrap_or(STORIES as u64);
+    let kills =
+        number("FICHIERFS_CRASH_KILLS").map_or(KILLS, |kills| usize::try_from(kills).unwrap());
     for story_number in 0..stories {
         println!("FICHIERFS_CRASH_SEED={}", seed + story_number);
-        story(seed + story_number);
+        story(seed + story_number, kills);
     }
 }
 

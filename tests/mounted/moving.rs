@@ -1,10 +1,18 @@
 //! Names: made, moved and removed on a mount, seen at once and in the account after the end.
-use crate::harness::{Drive, errno, names};
+use crate::harness::{self, Drive, errno, names};
+use fake_1fichier::Account;
 use rustix::fs::{CWD, FileType, Mode, RenameFlags, XattrFlags, mknodat, renameat_with, setxattr};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
 use std::path::Path;
+use std::time::Duration;
+
+/// A command about a path that must say yes.
+fn run(arguments: &[&str], path: &Path) {
+    let done = harness::command().args(arguments).arg(path).status();
+    assert!(done.unwrap().success(), "{arguments:?} {}", path.display());
+}
 
 fn rename_with(from: &Path, to: &Path, flags: RenameFlags) -> io::Result<()> {
     Ok(renameat_with(CWD, from, CWD, to, flags)?)
@@ -110,6 +118,66 @@ fn a_folder_moves_with_all_it_holds() {
         ("empty/sub/own", b"own"),
         ("full/x", b"x"),
     ]);
+}
+
+/// A folder's listing may be an old one when that of where the folder went is long believed, also after a restart.
+#[test]
+fn a_folder_that_was_moved_or_removed_is_not_shown_where_it_was() {
+    let fill = |account: &Account| {
+        for name in ["moved", "removed"] {
+            let folder = account.mkdir_p(&format!("from/{name}"));
+            account.add_bytes(folder, "file", "inside");
+        }
+        account.mkdir(0, "to");
+    };
+    let Some(mut drive) = Drive::with("40", &[], fill) else {
+        return;
+    };
+    let (from, to) = (drive.path("from"), drive.path("to"));
+    assert_eq!(names(&from).unwrap(), ["moved", "removed"]);
+    assert_eq!(names(&to).unwrap(), Vec::<String>::new());
+    fs::rename(from.join("moved"), to.join("moved")).unwrap();
+    fs::rename(from.join("removed"), to.join("removed")).unwrap();
+    fs::remove_dir_all(to.join("removed")).unwrap();
+    run(&["sync"], &to);
+    // Longer than listings lag (API reference 10), shorter than the listing of a folder is believed.
+    std::thread::sleep(Duration::from_secs(130) / 40);
+    run(&["refresh"], &to);
+    assert_eq!(names(&to).unwrap(), ["moved"]);
+    assert_eq!(names(&from).unwrap(), Vec::<String>::new());
+    // What was listed is on disk within a second.
+    std::thread::sleep(Duration::from_millis(1500));
+    drive.mount.signal("KILL");
+    drive.mount.wait();
+    drive.mount.start();
+    assert_eq!(names(&drive.path("from")).unwrap(), Vec::<String>::new());
+    assert_eq!(names(&drive.path("to")).unwrap(), ["moved"]);
+    drive.ends_with(&[("to/moved/file", b"inside")]);
+}
+
+/// What went with a folder is remembered where the account had it, not where it was seen last.
+#[test]
+fn a_folder_that_is_removed_with_the_one_it_was_moved_into_does_not_come_back() {
+    let fill = |account: &Account| {
+        let folder = account.mkdir_p("from/folder");
+        account.add_bytes(folder, "file", "inside");
+        account.mkdir(0, "to");
+    };
+    let Some(mut drive) = Drive::with("40", &[], fill) else {
+        return;
+    };
+    assert_eq!(names(&drive.path("from/folder")).unwrap(), ["file"]);
+    assert_eq!(names(&drive.path("to")).unwrap(), Vec::<String>::new());
+    fs::rename(drive.path("from/folder"), drive.path("to/folder")).unwrap();
+    fs::remove_dir_all(drive.path("to")).unwrap();
+    run(&["sync"], &drive.mount.dir());
+    assert_eq!(names(&drive.path("from")).unwrap(), Vec::<String>::new());
+    drive.mount.signal("KILL");
+    drive.mount.wait();
+    drive.mount.start();
+    assert_eq!(names(&drive.path("from")).unwrap(), Vec::<String>::new());
+    assert_eq!(names(&drive.mount.dir()).unwrap(), ["from"]);
+    drive.ends_with(&[]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::attributes;
 use super::conflict::Doubt;
 use super::files::{Base, Files};
 use super::recent::{MOST_SPENT, Recent, Told};
-use crate::api::{FileId, FileUrl, FolderId};
+use crate::api::{FileUrl, FolderId};
 use crate::outbox::intent::{Done, Entry, Place, Remote, Thing, Version};
 use crate::outbox::{Surroundings, Telling};
 use crate::tree::{File, Ino, Kind, Node, NodeKey, Tree};
@@ -28,9 +28,9 @@ pub(super) struct Around {
     versions: Versions,
     pub(super) files: Files,
     doubts: mpsc::UnboundedSender<Doubt>,
-    /// Files of the account that were removed, by whose they were, until the account was told all of those.
-    pub(super) spent: Mutex<HashMap<Ino, Vec<(FileId, Ino)>>>,
-    /// Folders that the account had a file in, and that may show it still when it was moved, until the account
+    /// What the account does not have in a folder any more, by whose it was, until the account was told all of those.
+    pub(super) spent: Mutex<HashMap<Ino, Vec<(NodeKey, Ino)>>>,
+    /// Folders that the account had something in, and that may show it still when it was moved, until the account
     /// was told all of it.
     was_in: Mutex<HashMap<Ino, Vec<Ino>>>,
     /// What listings show as the account was told, while they may still show what it was before.
@@ -98,7 +98,7 @@ impl Around {
             Some(remote) => remote.map(|remote| remote.place.folder),
             None => Some(node.parent),
         };
-        if let Some(from) = from.filter(|from| *from != to.folder && !node.is_folder()) {
+        if let Some(from) = from.filter(|from| *from != to.folder) {
             lock(&self.was_in).entry(ino).or_default().push(from);
         }
         tell.rename(ino, node.is_folder(), || self.known(node), to.clone());
@@ -127,7 +127,7 @@ impl Around {
     }
 
     /// What the account has by now of something it was told all of.
-    fn recent(&self, ino: Ino, spent: Vec<(FileId, Ino)>) -> Option<Recent> {
+    fn recent(&self, ino: Ino, spent: Vec<(NodeKey, Ino)>) -> Option<Recent> {
         lock(&self.confirmed).remove(&ino);
         let at = Duration::from_secs(self.tree.now().unsigned_abs());
         let Some(node) = self.tree.own(ino) else {
@@ -164,19 +164,15 @@ impl Around {
         })
     }
 
-    /// The folders whose listings may show a file that is gone now: where the account had it, and where it
-    /// was before that; not where it was seen here alone.
-    fn may_show(&self, ino: Ino, file: FileId, before: Option<&Entry>) -> BTreeSet<Ino> {
-        let mut folders = BTreeSet::from_iter(self.tree.hidden_in(file));
+    /// The folders whose listings may show what is gone now: where the account had it, and where it was before
+    /// that; not where it was seen here alone.
+    fn may_show(&self, ino: Ino, key: NodeKey, before: Option<&Entry>) -> BTreeSet<Ino> {
+        let mut folders = BTreeSet::from_iter(self.tree.hidden_in(&key));
         if let Some(entry) = before {
-            let spent = entry.discard.iter().filter(|it| it.url.id() == file);
+            let spent = entry.discard.iter();
+            let spent = spent.filter(|it| NodeKey::File(it.url.id()) == key);
             folders.extend(spent.map(|it| it.folder));
-            let remote = entry.remote.as_ref();
-            folders.extend(
-                remote
-                    .filter(|it| is_file(it, file))
-                    .map(|it| it.place.folder),
-            );
+            folders.extend(had_in(entry, key));
         }
         folders.extend(lock(&self.was_in).get(&ino).into_iter().flatten());
         if folders.is_empty() {
@@ -186,40 +182,40 @@ impl Around {
         folders
     }
 
-    /// A file of the account's is not in a folder any more that may show it still.
-    fn spend(&self, ino: Ino, file: FileId, folder: Ino) {
-        let mut spent = lock(&self.spent);
-        let spent = spent.entry(ino).or_default();
-        spent.retain(|known| *known != (file, folder));
-        spent.truncate(MOST_SPENT - 1);
-        spent.insert(0, (file, folder));
+    /// The account has nothing under an id any more.
+    fn removed(&self, ino: Ino, key: NodeKey, before: Option<&Entry>) {
+        for folder in self.may_show(ino, key, before) {
+            self.tree.hide(key, folder, true);
+            self.spend(ino, key, folder);
+        }
     }
 
-    /// The account has a file in `folder` now, and in none that it was in before.
+    /// What the account had is not in a folder any more that may show it still.
+    fn spend(&self, ino: Ino, key: NodeKey, folder: Ino) {
+        let mut spent = lock(&self.spent);
+        let spent = spent.entry(ino).or_default();
+        spent.retain(|known| *known != (key, folder));
+        spent.truncate(MOST_SPENT - 1);
+        spent.insert(0, (key, folder));
+    }
+
+    /// The account has something in `folder` now, and in none that it was in before.
     fn moved(&self, ino: Ino, folder: Ino, before: Option<&Entry>, left: Option<&Entry>) {
         let remote = left.and_then(|entry| entry.remote.as_ref());
-        let file = match remote.map(|remote| &remote.thing) {
-            Some(Thing::File(url)) => url.id(),
-            Some(Thing::Folder(_)) => return,
-            None => match self.tree.own(ino).as_ref().and_then(|node| node.file()) {
-                Some(file) => file.url.id(),
-                None => return,
-            },
+        let known = || self.tree.own(ino).map(|node| node.key());
+        let key = remote.map(|remote| key_of(&remote.thing)).or_else(known);
+        let Some(key) = key.filter(|key| !matches!(key, NodeKey::Own(_))) else {
+            return;
         };
-        self.tree.unhide(file, folder);
+        self.tree.unhide(key, folder);
         if let Some(spent) = lock(&self.spent).get_mut(&ino) {
-            spent.retain(|known| *known != (file, folder));
+            spent.retain(|known| *known != (key, folder));
         }
         let mut were = lock(&self.was_in).get(&ino).cloned().unwrap_or_default();
-        let remote = before.and_then(|entry| entry.remote.as_ref());
-        were.extend(
-            remote
-                .filter(|it| is_file(it, file))
-                .map(|it| it.place.folder),
-        );
+        were.extend(before.and_then(|entry| had_in(entry, key)));
         for from in were.into_iter().filter(|from| *from != folder) {
-            self.tree.hide(file, from, true);
-            self.spend(ino, file, from);
+            self.tree.hide(key, from, true);
+            self.spend(ino, key, from);
         }
     }
 
@@ -251,8 +247,18 @@ impl Around {
     }
 }
 
-fn is_file(remote: &Remote, file: FileId) -> bool {
-    matches!(&remote.thing, Thing::File(url) if url.id() == file)
+fn key_of(thing: &Thing) -> NodeKey {
+    match thing {
+        Thing::File(url) => NodeKey::File(url.id()),
+        Thing::Folder(id) => NodeKey::Folder(*id),
+    }
+}
+
+/// Where the account had what has this id.
+fn had_in(entry: &Entry, key: NodeKey) -> Option<Ino> {
+    let remote = entry.remote.as_ref();
+    let remote = remote.filter(|remote| key_of(&remote.thing) == key)?;
+    Some(remote.place.folder)
 }
 
 /// A file of the account of which nothing else is known.
@@ -295,11 +301,7 @@ impl Surroundings for Around {
     }
 
     fn is_other(&self, ino: Ino, folder: FolderId, thing: &Thing) -> bool {
-        let key = match thing {
-            Thing::File(url) => NodeKey::File(url.id()),
-            Thing::Folder(id) => NodeKey::Folder(*id),
-        };
-        self.tree.is_other(ino, folder, key)
+        self.tree.is_other(ino, folder, key_of(thing))
     }
 
     fn is_held(&self, url: &FileUrl) -> bool {
@@ -318,7 +320,8 @@ impl Surroundings for Around {
         let ino = done.ino();
         log::debug!("inode {ino}: {done:?}; left: {left:?}");
         for spent in left.iter().flat_map(|entry| &entry.discard) {
-            self.tree.hide(spent.url.id(), spent.folder, false);
+            let key = NodeKey::File(spent.url.id());
+            self.tree.hide(key, spent.folder, false);
         }
         match done {
             Done::Stored { url, .. } | Done::Placed { url: Some(url), .. } => {
@@ -327,11 +330,7 @@ impl Surroundings for Around {
             }
             Done::Made { id, .. } => self.tree.made(ino, *id),
             Done::Removed { url, was_there, .. } => {
-                let id = url.id();
-                for folder in self.may_show(ino, id, before) {
-                    self.tree.hide(id, folder, true);
-                    self.spend(ino, id, folder);
-                }
+                self.removed(ino, NodeKey::File(url.id()), before);
                 if !was_there && let Some(node) = self.tree.own(ino) {
                     let folder = node.parent;
                     // Nobody listens on a mount that is read-only.
@@ -342,7 +341,12 @@ impl Surroundings for Around {
             | Done::Nothing(_)
             | Done::Uncopied(_)
             | Done::Surplus { .. } => {}
-            Done::FolderRemoved(ino) => self.tree.left(*ino),
+            Done::FolderRemoved(ino) => {
+                if let Some(remote) = before.and_then(|entry| entry.remote.as_ref()) {
+                    self.removed(*ino, key_of(&remote.thing), before);
+                }
+                self.tree.left(*ino);
+            }
         }
         if let Done::Placed { place, .. } = done {
             self.tree.moved(ino, place.folder);
@@ -366,10 +370,9 @@ impl Surroundings for Around {
         confirmed.extend(self.tree.take_confirmed());
         let mut spent = lock(&self.spent);
         // What it was before may be in another folder, of which an earlier listing is on disk.
-        let is_over = |files: &Vec<(FileId, Ino)>| {
-            let mut files = files.iter();
-            files.all(|(file, folder)| {
-                !self.tree.hidden_in(*file).contains(folder) && self.tree.is_on_disk(*folder)
+        let is_over = |spent: &Vec<(NodeKey, Ino)>| {
+            spent.iter().all(|(key, folder)| {
+                !self.tree.hidden_in(key).contains(folder) && self.tree.is_on_disk(*folder)
             })
         };
         let over: Vec<Ino> = confirmed

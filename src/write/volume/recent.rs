@@ -2,14 +2,14 @@
 //! after a restart. Pure; whatever the bytes are, the answer is something that makes sense or `None`.
 use crate::api::{FileId, FileUrl, FolderId};
 use crate::outbox::intent::Place;
-use crate::tree::Ino;
+use crate::tree::{Ino, NodeKey};
 use crate::util::codec::{Reader, Writer};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-/// Files that an entry has been before, of which is remembered that they are gone: whoever writes a file more
-/// often than that within two minutes may see an earlier one for a moment.
+/// Files that an entry has been before, and folders that have had it, of which is remembered that they are gone:
+/// whoever writes or moves a file more often than that within two minutes may see an earlier one for a moment.
 pub(super) const MOST_SPENT: usize = 16;
 
 /// Marks of what is there.
@@ -26,8 +26,8 @@ pub(super) struct Recent {
     pub(super) place: Place,
     /// What it is.
     pub(super) thing: Told,
-    /// Files that were removed for it, the newest first, and the folders that may show them still.
-    pub(super) spent: Vec<(FileId, Ino)>,
+    /// What was removed for it or taken elsewhere, the newest first, and the folders that may show it still.
+    pub(super) spent: Vec<(NodeKey, Ino)>,
 }
 
 /// What the account has by now.
@@ -80,9 +80,12 @@ impl Recent {
                 to.number(id.0);
             }
         }
-        to.number(self.spent.len() as u64);
-        for (file, folder) in &self.spent {
-            to.text(file.as_str().as_bytes());
+        let spent = self.spent.iter();
+        let spent = spent.filter_map(|(key, folder)| Some((text_of(*key)?, folder)));
+        let spent: Vec<(String, &Ino)> = spent.collect();
+        to.number(spent.len() as u64);
+        for (key, folder) in spent {
+            to.text(key.as_bytes());
             to.number(folder.get());
         }
         to.finish()
@@ -105,8 +108,8 @@ impl Recent {
         };
         let mut spent = Vec::new();
         for _ in 0..from.count()? {
-            let file = FileId::parse(std::str::from_utf8(from.text()?).ok()?)?;
-            spent.push((file, Ino::new(from.number()?)?));
+            let key = key_of(std::str::from_utf8(from.text()?).ok()?)?;
+            spent.push((key, Ino::new(from.number()?)?));
         }
         from.is_at_end().then_some(Self {
             at,
@@ -114,6 +117,25 @@ impl Recent {
             thing,
             spent,
         })
+    }
+}
+
+/// Before the number of a folder: no file's id begins like that.
+const FOLDER: char = '/';
+
+fn text_of(key: NodeKey) -> Option<String> {
+    match key {
+        NodeKey::File(file) => Some(file.as_str().to_owned()),
+        NodeKey::Folder(id) => Some(format!("{FOLDER}{}", id.0)),
+        // The account has no such thing.
+        NodeKey::Own(_) => None,
+    }
+}
+
+fn key_of(text: &str) -> Option<NodeKey> {
+    match text.strip_prefix(FOLDER) {
+        Some(number) => Some(NodeKey::Folder(FolderId(number.parse().ok()?))),
+        None => Some(NodeKey::File(FileId::parse(text)?)),
     }
 }
 
@@ -138,6 +160,13 @@ mod tests {
         ]
     }
 
+    fn keys() -> impl Strategy<Value = NodeKey> {
+        prop_oneof![
+            "[0-9a-z]{5,20}".prop_map(|id| NodeKey::File(FileId::parse(&id).unwrap())),
+            any::<u64>().prop_map(|id| NodeKey::Folder(FolderId(id))),
+        ]
+    }
+
     proptest! {
         #[test]
         fn a_record_is_read_as_it_was_written(
@@ -145,7 +174,7 @@ mod tests {
             folder in 1..u64::MAX,
             name in "\\PC{1,20}",
             thing in things(),
-            spent in prop::collection::vec(("[0-9a-z]{5,20}", 1..u64::MAX), 0..MOST_SPENT),
+            spent in prop::collection::vec((keys(), 1..u64::MAX), 0..MOST_SPENT),
         ) {
             let recent = Recent {
                 at: Duration::from_secs(at),
@@ -156,7 +185,7 @@ mod tests {
                 thing,
                 spent: spent
                     .iter()
-                    .map(|(id, folder)| (FileId::parse(id).unwrap(), Ino::new(*folder).unwrap()))
+                    .map(|(key, folder)| (*key, Ino::new(*folder).unwrap()))
                     .collect(),
             };
             let record = recent.record();

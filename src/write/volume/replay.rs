@@ -3,7 +3,7 @@ use super::Volume;
 use super::around::remote_file;
 use super::recent::{Recent, Told};
 use crate::outbox::intent::{Entry, Remote, Thing};
-use crate::tree::{Ino, Kind, Node, OwnFile, Pending};
+use crate::tree::{Ino, Kind, Node, NodeKey, OwnFile, Pending};
 use crate::util::sync::lock;
 
 impl Volume {
@@ -23,7 +23,7 @@ impl Volume {
         for (ino, entry) in &entries {
             log::debug!("inode {ino} waits: {entry:?}");
             for spent in &entry.discard {
-                tree.hide(spent.url.id(), spent.folder, false);
+                tree.hide(NodeKey::File(spent.url.id()), spent.folder, false);
             }
             if let Some(attempt) = &entry.attempt {
                 tree.doubt(*ino, attempt.place.folder, &attempt.place.name);
@@ -74,8 +74,8 @@ impl Volume {
                 });
             }
         }
-        for (file, folder) in &recent.spent {
-            tree.hide(*file, *folder, true);
+        for (key, folder) in &recent.spent {
+            tree.hide(*key, *folder, true);
         }
         lock(&self.inner.around.spent).insert(ino, recent.spent);
         tree.told_before(ino, folder, recent.at);
