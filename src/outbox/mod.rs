@@ -10,6 +10,8 @@
 //!            ├▶ intent   what is wanted and what the account has         (pure)
 //!            ├▶ plan     what can be told now, in few calls              (pure)
 //!            ├▶ stuck    what waits for something that was given up      (pure)
+//!            ├▶ draft    what is to be written down next, beside entries   (pure)
+//!            ├▶ tries    how often something failed, how long it waits   (pure)
 //!            └▶ record   an entry as bytes                               (pure)
 //! report   which uploaded file is which                                  (pure)
 //! ```
@@ -20,6 +22,7 @@
 //! good is kept and waits for a person. Knows the account's files and folders and their places; never
 //! staging files, never the kernel.
 mod change;
+mod draft;
 pub mod intent;
 mod journal;
 mod look;
@@ -31,6 +34,7 @@ mod run;
 mod state;
 mod stuck;
 mod telling;
+mod tries;
 mod upload;
 
 use crate::api::{Ask, Client, FileUrl, FolderId, Priority, Requester};

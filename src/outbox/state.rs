@@ -1,44 +1,30 @@
 //! What the outbox holds in memory: the entries, what is on its way, what is waited for, and what is to
 //! be written down next. One lock around it, held for microseconds; nothing is awaited under it.
-use super::intent::{Attempt, Done, Entry, Goal, Intents, Place, Thing, Version};
+mod terms;
+
+use super::draft::Draft;
+use super::intent::{Attempt, Done, Entry, Goal, Intents, Thing, Version};
 use super::numbers::Numbers;
-use super::plan::{self, Batch, Terms};
+use super::plan::{self, Batch};
 use super::record;
 use super::run::APPEARS;
+use super::tries::{Tries, Vain};
 use super::{FileTransfer, Settle, Surroundings, stuck};
 use crate::api::{FileId, FileUrl, FolderId, UploadProgress};
 use crate::tree::{Commit, Ino, Local, Pending};
 use crate::util::clock::Moment;
-use crate::util::retry::Backoff;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+use terms::{COMPANY, View};
 use tokio::sync::Notify;
-
-/// How long a failed call waits before it is tried again, at first and at most: trouble of the service
-/// lasts seconds or minutes, and nobody waits for the answer.
-const FIRST_WAIT: Duration = Duration::from_secs(5);
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Changes that are not uploads wait so long for more of their kind: a program that removes or moves a
 /// thousand files does so one by one.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// How long a file that has settled waits for others of its folder to settle: a program that writes one
-/// a second fills an upload every half minute.
-const COMPANY: Duration = Duration::from_secs(30);
-
 /// How often the account may give something another name than asked before that is left to a person.
 const RENAMES: u8 = 2;
-
-/// How often a file may be sent to its last byte and not be in the account as it was sent, before that is left
-/// to a person: one that is damaged each time, or found infected, would be sent for ever.
-const UNKEPT: u8 = 3;
-
-/// How often what a version needs of the account may be missing there, before that is left to a person. A file that
-/// was stored a moment ago may be unknown for as long as listings lag (API reference 10), and half a minute lies
-/// between two attempts.
-const UNREAD: u8 = 5;
 
 /// The state.
 #[derive(Debug)]
@@ -46,7 +32,6 @@ pub(super) struct State {
     pub(super) intents: Intents,
     /// Folders that were made here, by inode number.
     folders: HashMap<Ino, FolderId>,
-    numbers: Arc<Numbers>,
     /// What a call under way concerns.
     busy: BTreeSet<Ino>,
     /// What is not to be touched before.
@@ -54,14 +39,7 @@ pub(super) struct State {
     /// Calls of unknown outcome that are not to be looked for before: too early a look would take what
     /// appears late for not done. Nothing that happens here makes that earlier.
     unheard: HashMap<Ino, Moment>,
-    /// How long to wait after the next failure.
-    backoffs: HashMap<Ino, Backoff>,
-    /// What is told alone, because it failed together with others.
-    alone: BTreeSet<Ino>,
-    /// How often the account was sent all of a file, and did not have it afterwards.
-    unkept: HashMap<Ino, u8>,
-    /// How often what was to be sent of it could not be read.
-    unread: HashMap<Ino, u8>,
+    tries: Tries,
     /// What was given up because the account has no room, for who waits for it.
     pub(super) full: BTreeSet<Ino>,
     /// Files that may have been removed by a call whose end nobody heard, in this life or an earlier one.
@@ -71,11 +49,7 @@ pub(super) struct State {
     /// The last commit failed.
     pub(super) is_unwritten: bool,
     /// What is to be written down beside the entries.
-    unwritten: Commit,
-    /// Attributes that are to be written down, the last of each inode.
-    locals: BTreeMap<u64, Option<Vec<u8>>>,
-    /// What the account was told and may not show yet, to be written down.
-    recent: BTreeMap<u64, Option<Vec<u8>>>,
+    draft: Draft,
     /// Files that programs hold open for writing.
     open: BTreeSet<Ino>,
     /// Uploads under way, by one of the files.
@@ -119,20 +93,14 @@ impl State {
                 .into_iter()
                 .map(|(id, ino)| (ino, id))
                 .collect(),
-            numbers: Arc::new(Numbers::after(pending.next)),
             busy: BTreeSet::new(),
             not_before: HashMap::new(),
             unheard: HashMap::new(),
-            backoffs: HashMap::new(),
-            alone: BTreeSet::new(),
-            unkept: HashMap::new(),
-            unread: HashMap::new(),
+            tries: Tries::default(),
             full: BTreeSet::new(),
             removed: BTreeMap::new(),
             is_unwritten: false,
-            unwritten: Commit::default(),
-            locals: BTreeMap::new(),
-            recent: BTreeMap::new(),
+            draft: Draft::after(pending.next),
             open: BTreeSet::new(),
             uploads: BTreeMap::new(),
             settle,
@@ -142,17 +110,17 @@ impl State {
 
     /// Where numbers that were never used come from.
     pub(super) fn numbers(&self) -> Arc<Numbers> {
-        Arc::clone(&self.numbers)
+        self.draft.numbers()
     }
 
     /// A version's record is to be written down.
     pub(super) fn keep(&mut self, version: Version, record: Vec<u8>) {
-        self.unwritten.contents.push((version.id, Some(record)));
+        self.draft.content(version.id, record);
     }
 
     /// What is kept here of an inode's attributes is to be written down, or that nothing is.
     pub(super) fn note(&mut self, ino: Ino, local: Option<&Local>) {
-        self.locals.insert(ino.get(), local.map(Local::record));
+        self.draft.local(ino, local);
     }
 
     /// A change was made here at `now`.
@@ -165,7 +133,7 @@ impl State {
         let at = now.after(wait);
         let before = self.not_before.entry(ino).or_insert(at);
         *before = if is_content { at } else { at.max(*before) };
-        self.backoffs.remove(&ino);
+        self.tries.changed(ino);
         if let Some(transfer) = self.uploads.get(&ino)
             && self.intents.get(ino).is_some_and(Entry::is_superseded)
         {
@@ -178,7 +146,7 @@ impl State {
         if is_open {
             self.open.insert(ino);
         } else if self.open.remove(&ino)
-            && !self.backoffs.contains_key(&ino)
+            && !self.tries.has_failed(ino)
             && let Some(at) = self.not_before.get_mut(&ino)
         {
             *at = (*at).min(now.after(self.settle.closed));
@@ -192,7 +160,7 @@ impl State {
                 .intents
                 .get(*ino)
                 .is_some_and(|it| it.attempt.is_some());
-            if !is_unheard && !self.backoffs.contains_key(ino) {
+            if !is_unheard && !self.tries.has_failed(*ino) {
                 *at = now;
             }
         }
@@ -201,7 +169,7 @@ impl State {
     /// One file waits no more for it to settle.
     pub(super) fn hurry_one(&mut self, ino: Ino, now: Moment) {
         let is_new = self.intents.get(ino).is_some_and(|it| it.attempt.is_none());
-        if is_new && !self.backoffs.contains_key(&ino) {
+        if is_new && !self.tries.has_failed(ino) {
             self.not_before.insert(ino, now);
         }
     }
@@ -252,9 +220,7 @@ impl State {
 
     /// Tries an entry again after a while; longer each time.
     pub(super) fn later(&mut self, ino: Ino, at_least: Duration, now: Moment) {
-        let longest = Backoff::between(FIRST_WAIT, LONGEST_WAIT);
-        let backoff = self.backoffs.entry(ino).or_insert(longest);
-        let wait = backoff.next_wait().max(at_least);
+        let wait = self.tries.next_wait(ino).max(at_least);
         self.not_before.insert(ino, now.after(wait));
         if self.intents.get(ino).is_some_and(|it| it.attempt.is_some()) {
             self.look_after(ino, now.after(at_least));
@@ -263,7 +229,7 @@ impl State {
 
     /// From now on it is told alone.
     pub(super) fn single_out(&mut self, ino: Ino) {
-        self.alone.insert(ino);
+        self.tries.single_out(ino);
     }
 
     /// Files may have been removed by a call whose end nobody heard.
@@ -430,10 +396,7 @@ impl State {
             let entry = intents.get(*ino);
             entry.is_some_and(|entry| entry.attempt.is_some())
         });
-        self.backoffs.retain(|ino, _| is_known(ino));
-        self.alone.retain(is_known);
-        self.unkept.retain(|ino, _| is_known(ino));
-        self.unread.retain(|ino, _| is_known(ino));
+        self.tries.retain(is_known);
         self.full.retain(is_known);
     }
 
@@ -443,35 +406,38 @@ impl State {
         const LAG: Duration = Duration::from_secs(120);
         let ino = done.ino();
         match &done {
-            Done::Stored { url, .. } => self.unwritten.files.push((url.id(), ino)),
+            Done::Stored { url, .. } | Done::Placed { url: Some(url), .. } => {
+                self.draft.file(url.id(), ino);
+            }
             Done::Made { id, .. } => {
                 self.folders.insert(ino, *id);
-                self.unwritten.folders.push((*id, ino));
+                self.draft.folder(*id, ino);
             }
             Done::Removed { url, .. } => {
                 self.unsure.remove(&url.id());
                 self.removed.retain(|_, at| *at > now);
                 self.removed.insert(url.id(), now.after(LAG));
-                self.unwritten.gone.push(url.id());
+                self.draft.gone(url.id());
             }
-            Done::Placed { url, .. } => {
-                let moved = url.as_ref().map(|url| (url.id(), ino));
-                self.unwritten.files.extend(moved);
-            }
-            Done::Surplus { .. }
+            Done::Placed { url: None, .. }
+            | Done::Surplus { .. }
             | Done::Nothing(_)
             | Done::Uncopied(_)
             | Done::FolderRemoved(_) => {}
         }
-        let is_unkept = matches!(done, Done::Nothing(_)) && self.was_sent(ino);
+        let is_nothing = matches!(done, Done::Nothing(_));
+        let is_unkept = is_nothing && self.was_sent(ino);
         if !matches!(done, Done::Nothing(_) | Done::Surplus { .. }) {
-            self.backoffs.remove(&ino);
-            self.unkept.remove(&ino);
-            self.unread.remove(&ino);
+            self.tries.told(ino);
         }
         self.intents.done(done);
         if is_unkept {
             self.not_kept(ino, now);
+        } else if is_nothing && self.tries.is_too_often(ino, Vain::Lost) && self.is_wanted(ino) {
+            self.fail(
+                ino,
+                "all of it was sent again and again, and the service neither kept it nor said why",
+            );
         }
         let renamed = self
             .intents
@@ -503,10 +469,8 @@ impl State {
         let Some(version) = self.intents.get(ino).and_then(|entry| entry.content) else {
             return self.later(ino, Duration::ZERO, now);
         };
-        let times = self.unread.entry(ino).or_default();
-        *times += 1;
-        if *times >= UNREAD || around.is_here(version) {
-            self.unread.remove(&ino);
+        self.tries.count(ino, Vain::Unread);
+        if self.tries.is_too_often(ino, Vain::Unread) || around.is_here(version) {
             self.fail(ino, reason);
         } else {
             log::info!("{reason}; trying again in {} s", APPEARS.as_secs());
@@ -520,15 +484,34 @@ impl State {
         attempt.is_some_and(|attempt| attempt.whirlpool.is_some())
     }
 
+    /// Whether a content of it is to be sent still.
+    fn is_wanted(&self, ino: Ino) -> bool {
+        let entry = self.intents.get(ino);
+        entry.is_some_and(|entry| !entry.is_uploaded())
+    }
+
+    /// All bytes of these were handed over, and the transfer came to nothing that is known.
+    pub(super) fn lost(&mut self, inos: &[Ino]) {
+        for ino in inos {
+            self.tries.count(*ino, Vain::Lost);
+        }
+    }
+
+    /// Whether all bytes of the transfer that began with this file were handed over.
+    pub(super) fn is_handed_over(&self, first: Ino) -> bool {
+        self.uploads.get(&first).is_some_and(|transfer| {
+            let bytes: u64 = transfer.files.iter().map(|(_, bytes)| bytes).sum();
+            transfer.progress.bytes() >= bytes
+        })
+    }
+
     /// It was sent, and is not in the account as it was sent.
     fn not_kept(&mut self, ino: Ino, now: Moment) {
-        if self.intents.get(ino).is_none_or(Entry::is_uploaded) {
+        if !self.is_wanted(ino) {
             return;
         }
-        let times = self.unkept.entry(ino).or_default();
-        *times += 1;
-        if *times >= UNKEPT {
-            self.unkept.remove(&ino);
+        self.tries.count(ino, Vain::Unkept);
+        if self.tries.is_too_often(ino, Vain::Unkept) {
             self.fail(
                 ino,
                 "the service took all of it several times and kept it damaged or not at all",
@@ -550,109 +533,34 @@ impl State {
 
     /// What the account was told of something is to be remembered until it shows that, or need not be.
     pub(super) fn remember(&mut self, ino: Ino, record: Option<Vec<u8>>) {
-        self.recent.insert(ino.get(), record);
+        self.draft.recent(ino, record);
     }
 
     /// What is to be written down, and the versions that are of no use once it is.
     pub(super) fn take(&mut self) -> (Commit, Vec<u64>) {
-        let mut commit = std::mem::take(&mut self.unwritten);
-        commit.next = self.numbers.take();
         let changed = self.intents.take_changed().into_iter();
         let root = self.root;
         let lasting = |folder| if folder == Ino::ROOT { root } else { folder };
         let written = |entry: Entry| record::write(&entry.in_folders(lasting));
         let changed = changed.map(|(ino, entry)| (ino.get(), entry.map(written)));
-        commit.pending.extend(changed);
-        commit.locals = std::mem::take(&mut self.locals).into_iter().collect();
-        commit.recent = std::mem::take(&mut self.recent).into_iter().collect();
         let released = self.intents.take_released();
-        // What came and went since the last commit is never written.
-        commit.contents.retain(|(id, _)| !released.contains(id));
-        commit
-            .contents
-            .extend(released.iter().map(|id| (*id, None)));
-        (commit, released)
+        (self.draft.take(changed, &released), released)
     }
 
     /// What could not be written down waits for the next commit, unless something newer does.
-    pub(super) fn put_back(&mut self, mut commit: Commit, released: Vec<u64>) {
+    pub(super) fn put_back(&mut self, commit: Commit, released: Vec<u64>) {
         for (key, _) in &commit.pending {
             if let Some(ino) = Ino::new(*key) {
                 self.intents.changed_again(ino);
             }
         }
         self.intents.released_again(released);
-        commit.contents.retain(|(_, record)| record.is_some());
-        commit.contents.append(&mut self.unwritten.contents);
-        commit.files.append(&mut self.unwritten.files);
-        commit.gone.append(&mut self.unwritten.gone);
-        commit.folders.append(&mut self.unwritten.folders);
-        for (key, record) in commit.locals.drain(..) {
-            self.locals.entry(key).or_insert(record);
-        }
-        for (key, record) in commit.recent.drain(..) {
-            self.recent.entry(key).or_insert(record);
-        }
-        self.numbers.put_back();
-        commit.next = None;
-        commit.pending.clear();
-        self.unwritten = commit;
+        self.draft.put_back(commit);
     }
 
     /// The entry of an inode.
     pub(super) fn entry(&self, ino: Ino) -> Option<&Entry> {
         self.intents.get(ino)
-    }
-}
-
-/// The state as a plan looks at it.
-struct View<'a> {
-    state: &'a State,
-    now: Moment,
-    around: &'a dyn Surroundings,
-}
-
-impl Terms for View<'_> {
-    fn is_ready(&self, ino: Ino) -> bool {
-        let waits = [&self.state.not_before, &self.state.unheard];
-        let is_over =
-            |wait: &&HashMap<Ino, Moment>| wait.get(&ino).is_none_or(|at| *at <= self.now);
-        !self.state.busy.contains(&ino) && waits.iter().all(is_over)
-    }
-
-    fn is_settling(&self, ino: Ino) -> bool {
-        !self.state.busy.contains(&ino) && !self.state.backoffs.contains_key(&ino)
-    }
-
-    fn is_overdue(&self, ino: Ino) -> bool {
-        let not_before = self.state.not_before.get(&ino);
-        not_before.is_none_or(|at| at.after(COMPANY) <= self.now)
-    }
-
-    fn folder(&self, ino: Ino) -> Option<FolderId> {
-        self.state.folder(ino, self.around)
-    }
-
-    fn parent(&self, folder: Ino) -> Option<Ino> {
-        self.around.parent(folder)
-    }
-
-    fn is_taken(&self, place: &Place) -> bool {
-        self.around
-            .taken(place)
-            .is_some_and(|ino| self.state.intents.get(ino).is_none())
-    }
-
-    fn is_held(&self, url: &FileUrl) -> bool {
-        self.around.is_held(url)
-    }
-
-    fn most_files(&self, ino: Ino) -> usize {
-        if self.state.alone.contains(&ino) {
-            1
-        } else {
-            plan::UPLOAD_FILES
-        }
     }
 }
 

@@ -48,7 +48,17 @@ pub(super) async fn send(shared: &Shared, folder: FolderId, files: &[Outgoing]) 
     let inos: Vec<Ino> = files.iter().map(|file| file.ino).collect();
     let mut landed = Landed::default();
     let began = shared.clock.now();
-    let sent = match transfer(shared, folder, files).await {
+    let outcome = transfer(shared, folder, files).await;
+    if outcome.is_err() {
+        let mut state = lock(&shared.state);
+        if inos
+            .first()
+            .is_some_and(|first| state.is_handed_over(*first))
+        {
+            state.lost(&inos);
+        }
+    }
+    let sent = match outcome {
         Ok(Some(sent)) => sent,
         Ok(None) => {
             log::debug!("a file was changed while it was sent; it is sent anew");

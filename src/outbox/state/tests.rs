@@ -1,4 +1,5 @@
 use super::*;
+use crate::outbox::intent::Place;
 use crate::tree::Timestamp;
 
 #[test]
@@ -82,12 +83,12 @@ fn what_is_sent_and_not_kept_again_and_again_is_left_to_a_person() {
         state.intents.begin(ino, attempt(None));
         state.done(Done::Nothing(ino), at(0));
     }
-    for times in 1..=UNKEPT {
+    for times in 1..=Vain::Unkept.most() {
         assert!(state.entry(ino).unwrap().failed.is_none());
         state.intents.begin(ino, attempt(Some(hash)));
         state.done(Done::Nothing(ino), at(0));
         let is_left = state.entry(ino).unwrap().failed.is_some();
-        assert_eq!(is_left, times == UNKEPT);
+        assert_eq!(is_left, times == Vain::Unkept.most());
     }
     state.intents.retry(ino);
     state.intents.begin(ino, attempt(Some(hash)));

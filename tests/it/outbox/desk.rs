@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -40,7 +40,15 @@ struct Known {
     shown: BTreeMap<Ino, Shown>,
     files: HashMap<Ino, FileUrl>,
     folders: HashMap<Ino, FolderId>,
+    /// Between two pieces of what is sent, and how large they are; all at once when it is zero.
+    pause: Duration,
 }
+
+/// Bytes of a piece.
+const PIECE: usize = 10_000;
+
+/// Bytes of a piece when there are pauses in between.
+const SMALL_PIECE: usize = 100;
 
 #[derive(Debug)]
 struct Ground {
@@ -52,8 +60,11 @@ impl Surroundings for Ground {
     fn open(&self, version: Version) -> mpsc::Receiver<io::Result<Bytes>> {
         let bytes = self.store.content(version.id).unwrap();
         let (tell, content) = mpsc::channel(1);
+        let pause = self.known.lock().unwrap().pause;
+        let size = if pause.is_zero() { PIECE } else { SMALL_PIECE };
         std::thread::spawn(move || {
-            for piece in bytes.iter().flat_map(|bytes| bytes.chunks(10_000)) {
+            for piece in bytes.iter().flat_map(|bytes| bytes.chunks(size)) {
+                std::thread::sleep(pause);
                 if tell
                     .blocking_send(Ok(Bytes::copy_from_slice(piece)))
                     .is_err()
@@ -132,14 +143,19 @@ impl Desk {
     }
 
     pub(super) fn with(setup: impl FnOnce(Builder) -> Builder) -> Self {
+        Self::at_speed(FASTER, setup)
+    }
+
+    /// The same with so many virtual seconds per real second.
+    pub(super) fn at_speed(factor: &str, setup: impl FnOnce(Builder) -> Builder) -> Self {
         let _ = env_logger::builder().is_test(true).try_init();
-        let builder = setup(Fake::builder().clock(FASTER));
+        let builder = setup(Fake::builder().clock(factor));
         // The fake starts a runtime of its own, which no thread of another one may do.
         let fake = std::thread::spawn(|| builder.start())
             .join()
             .unwrap()
             .unwrap();
-        let clock = Clock::parse(FASTER).unwrap();
+        let clock = Clock::parse(factor).unwrap();
         let dir = tempfile::Builder::new()
             .prefix("fichierfs-it")
             .tempdir()
@@ -157,6 +173,23 @@ impl Desk {
             client,
             dir,
             known,
+        }
+    }
+
+    /// From now on what is sent is read so slowly, in real time.
+    pub(super) fn read_slowly(&self, pause: Duration) {
+        self.known.lock().unwrap().pause = pause;
+    }
+
+    /// Waits until something was given up: what, and why.
+    pub(super) async fn given_up(&self) -> (Ino, String) {
+        let end = Instant::now() + Duration::from_secs(100);
+        loop {
+            if let Some((ino, reason)) = self.outbox.snapshot().failed.into_iter().next() {
+                return (ino, reason.to_string());
+            }
+            assert!(Instant::now() < end, "nothing is given up");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

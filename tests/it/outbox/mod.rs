@@ -7,6 +7,7 @@ mod staged;
 use desk::Desk;
 use fake_1fichier::{Fault, FaultKind};
 use fichierfs::tree::Ino;
+use std::time::Duration;
 
 /// Virtual seconds in which anything must be told.
 const SOON: u64 = 1200;
@@ -244,7 +245,7 @@ async fn a_file_that_is_held_open_waits_longer_unless_somebody_waits_for_it() {
     for number in 0..5 {
         desk.write(log, format!("line {number}").as_bytes());
         // Longer than a file that is closed waits.
-        desk.clock.sleep(std::time::Duration::from_secs(10)).await;
+        desk.clock.sleep(Duration::from_secs(10)).await;
     }
     assert_eq!(desk.fake.count("upload.cgi"), 0);
     desk.outbox.hurry();
@@ -278,6 +279,44 @@ async fn what_is_refused_for_good_waits_for_a_person() {
     });
     desk.drain(SOON).await;
     assert_eq!(desk.account().keys().collect::<Vec<_>>(), ["big"]);
+    desk.done();
+}
+
+/// The service ends an upload after four hours (API reference 3): what takes so long is not sent for ever.
+#[tokio::test]
+async fn what_takes_longer_than_an_upload_may_waits_for_a_person() {
+    // 14 s of real time; the source is what is slow, since the kernel takes what is slow to leave.
+    let desk = Desk::at_speed("1000", |fake| {
+        fake.config(|config| config.upload_max_seconds = 13_500.0)
+    });
+    desk.read_slowly(Duration::from_millis(20));
+    let slow = desk.create(Ino::ROOT, "slow", &vec![1; 100_000]);
+    let (ino, reason) = desk.given_up().await;
+    assert_eq!(ino, slow);
+    assert!(reason.contains("more than 3.5 h"), "{reason}");
+    assert!(desk.account().is_empty());
+    desk.read_slowly(Duration::ZERO);
+    desk.outbox.with(|tell| tell.retry(slow));
+    desk.drain(20_000).await;
+    assert_eq!(desk.account().keys().collect::<Vec<_>>(), ["slow"]);
+    desk.done();
+}
+
+/// Each time costs the whole transfer.
+#[tokio::test]
+async fn what_is_sent_whole_and_never_answered_is_not_sent_for_ever() {
+    let desk = Desk::at_speed("400", |fake| fake);
+    let faults = desk.fake.faults();
+    faults.add(Fault::on("upload.cgi", FaultKind::Status { code: 502 }));
+    let file = desk.create(Ino::ROOT, "file", &vec![1; 100_000]);
+    let (ino, reason) = desk.given_up().await;
+    assert_eq!(ino, file);
+    assert!(reason.contains("again and again"), "{reason}");
+    assert_eq!(desk.fake.count("upload.cgi"), 10);
+    faults.clear();
+    desk.outbox.with(|tell| tell.retry(file));
+    desk.drain(20_000).await;
+    assert_eq!(desk.account().keys().collect::<Vec<_>>(), ["file"]);
     desk.done();
 }
 
