@@ -66,6 +66,11 @@ impl Draft {
         self.rest.gone.push(file);
     }
 
+    /// A folder that was made here is gone from the account.
+    pub(super) fn folder_gone(&mut self, folder: FolderId) {
+        self.rest.folders_gone.push(folder);
+    }
+
     /// All of it, with these entries, and without the contents of versions that are of no use any more.
     pub(super) fn take(
         &mut self,
@@ -91,6 +96,7 @@ impl Draft {
         commit.files.append(&mut self.rest.files);
         commit.gone.append(&mut self.rest.gone);
         commit.folders.append(&mut self.rest.folders);
+        commit.folders_gone.append(&mut self.rest.folders_gone);
         for (key, record) in commit.locals.drain(..) {
             self.locals.entry(key).or_insert(record);
         }

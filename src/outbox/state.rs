@@ -419,11 +419,15 @@ impl State {
                 self.removed.insert(url.id(), now.after(LAG));
                 self.draft.gone(url.id());
             }
+            Done::FolderRemoved(_) => {
+                if let Some(id) = self.folders.get(&ino) {
+                    self.draft.folder_gone(*id);
+                }
+            }
             Done::Placed { url: None, .. }
             | Done::Surplus { .. }
             | Done::Nothing(_)
-            | Done::Uncopied(_)
-            | Done::FolderRemoved(_) => {}
+            | Done::Uncopied(_) => {}
         }
         let is_nothing = matches!(done, Done::Nothing(_));
         let is_unkept = is_nothing && self.was_sent(ino);

@@ -180,6 +180,29 @@ fn a_folder_that_is_removed_with_the_one_it_was_moved_into_does_not_come_back() 
     drive.ends_with(&[]);
 }
 
+/// No number is kept for it any more, and listings may show it still.
+#[test]
+fn a_folder_that_was_made_and_removed_here_does_not_come_back_under_another_number() {
+    let Some(mut drive) = Drive::with("40", &[], |_| {}) else {
+        return;
+    };
+    let dir = drive.mount.dir();
+    fs::create_dir(drive.path("made")).unwrap();
+    fs::write(drive.path("made/file"), "inside").unwrap();
+    run(&["sync"], &dir);
+    std::thread::sleep(Duration::from_secs(130) / 40);
+    run(&["refresh"], &dir);
+    // What was listed is on disk within a second.
+    std::thread::sleep(Duration::from_millis(1500));
+    fs::remove_dir_all(drive.path("made")).unwrap();
+    run(&["sync"], &dir);
+    drive.mount.signal("KILL");
+    drive.mount.wait();
+    drive.mount.start();
+    assert_eq!(names(&dir).unwrap(), Vec::<String>::new());
+    drive.ends_with(&[]);
+}
+
 #[test]
 fn a_move_can_be_told_to_replace_nothing_or_to_exchange() {
     let Some(drive) = Drive::new(|account| {

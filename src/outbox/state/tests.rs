@@ -95,3 +95,20 @@ fn what_is_sent_and_not_kept_again_and_again_is_left_to_a_person() {
     state.done(Done::Nothing(ino), at(0));
     assert!(state.entry(ino).unwrap().failed.is_none(), "it counts anew");
 }
+
+#[test]
+fn no_number_is_kept_for_a_folder_that_is_gone() {
+    let mut state = State::new(Pending::default(), Settle::default(), Ino::ROOT);
+    let ino = Ino::own(1).unwrap();
+    let id = FolderId(9);
+    state.intents.make_folder(ino, place("folder"));
+    let name = place("folder").name;
+    state.done(Done::Made { ino, id, name }, at(0));
+    assert_eq!(state.take().0.folders, [(id, ino)]);
+    state.done(Done::FolderRemoved(ino), at(1));
+    let (commit, released) = state.take();
+    assert_eq!(commit.folders_gone, [id]);
+    // Also when it cannot be written down at once.
+    state.put_back(commit, released);
+    assert_eq!(state.take().0.folders_gone, [id]);
+}

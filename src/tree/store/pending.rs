@@ -18,6 +18,8 @@ pub struct Commit {
     pub gone: Vec<FileId>,
     /// Folders that are in the account now, with the inode numbers they keep.
     pub folders: Vec<(FolderId, Ino)>,
+    /// Folders that are gone from the account: no number is kept for them.
+    pub folders_gone: Vec<FolderId>,
     /// Attributes that the account cannot hold, by inode number.
     pub locals: Vec<(u64, Option<Vec<u8>>)>,
     /// The next number that was never used.
@@ -32,6 +34,7 @@ impl Commit {
             && self.files.is_empty()
             && self.gone.is_empty()
             && self.folders.is_empty()
+            && self.folders_gone.is_empty()
             && self.locals.is_empty()
             && self.recent.is_empty()
             && self.next.is_none()

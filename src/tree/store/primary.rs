@@ -223,6 +223,9 @@ impl PrimaryStore {
                 let record = ino.get().to_le_bytes();
                 table.insert(folder.0, &*sealed(MADE, folder.0, &record))?;
             }
+            for folder in &commit.folders_gone {
+                table.remove(folder.0)?;
+            }
             if let Some(next) = commit.next {
                 let mut table = to.open_table(META)?;
                 table.insert(META_NEXT, &next.to_le_bytes()[..])?;

@@ -395,7 +395,8 @@ fn changes_that_are_to_be_told_survive_a_kill_and_damage_takes_only_its_own() {
         contents: vec![(1, record("bytes")), (2, record("more"))],
         files: vec![(kept, ino), (gone, ino)],
         gone: Vec::new(),
-        folders: vec![(FolderId(9), ino)],
+        folders: vec![(FolderId(9), ino), (FolderId(10), ino)],
+        folders_gone: Vec::new(),
         locals: Vec::new(),
         recent: vec![(8, record("shown")), (9, None)],
         next: Some(8),
@@ -405,6 +406,7 @@ fn changes_that_are_to_be_told_survive_a_kill_and_damage_takes_only_its_own() {
         pending: vec![(7, None)],
         contents: vec![(2, None)],
         gone: vec![gone],
+        folders_gone: vec![FolderId(10)],
         ..Commit::default()
     };
     store.commit(&second).unwrap();
