@@ -202,6 +202,17 @@ impl Done {
             | Self::FolderRemoved(ino) => *ino,
         }
     }
+
+    /// What the account has of it by this, if it had something else or nothing before.
+    pub fn gives(&self) -> Option<Thing> {
+        match self {
+            Self::Stored { url, .. } | Self::Placed { url: Some(url), .. } => {
+                Some(Thing::File(url.clone()))
+            }
+            Self::Made { id, .. } => Some(Thing::Folder(*id)),
+            _ => None,
+        }
+    }
 }
 
 /// All entries.

@@ -104,6 +104,10 @@ pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
     fn is_other(&self, _ino: Ino, _folder: FolderId, _thing: &Thing) -> bool {
         false
     }
+    /// The inode that a file or folder of the account is known as, if it was made or written here.
+    fn bearer(&self, _thing: &Thing) -> Option<Ino> {
+        None
+    }
     /// Whether somebody here still reads a file of the account; see [`Outbox::let_go`].
     fn is_held(&self, url: &FileUrl) -> bool;
     /// Whether a program has read it for so long that nobody should wait for the end of that.

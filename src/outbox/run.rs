@@ -2,7 +2,7 @@
 //!
 //! Promises: what a batch begins is written down before its first call; a bounded number of batches is
 //! under way; of one file or folder at most one. Ends when the outbox is stopped or dropped.
-use super::intent::{Done, Place};
+use super::intent::{Done, Entry, Place};
 use super::plan::Batch;
 use super::state::State;
 use super::{Shared, change, look, upload};
@@ -10,7 +10,7 @@ use crate::api::{ApiError, ErrorKind};
 use crate::tree::Ino;
 use crate::util::clock::Moment;
 use crate::util::sync::lock;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -223,8 +223,16 @@ impl UnderWay {
         let now = shared.clock.now();
         let refused = {
             let mut state = lock(&shared.state);
+            // Why another content could not be stored says nothing of the one that is wanted by now.
+            let is_outdated = |ino: &Ino| state.entry(*ino).is_some_and(Entry::is_superseded);
+            let outdated: HashSet<Ino> = batch.inos().into_iter().filter(is_outdated).collect();
+            let mut claimed = Vec::new();
             for done in landed.done {
                 let ino = done.ino();
+                if is_anothers(&done, shared) {
+                    claimed.push(ino);
+                    continue;
+                }
                 let told = done.clone();
                 let before = state.entry(ino).cloned();
                 state.done(done, now);
@@ -235,6 +243,10 @@ impl UnderWay {
                 }
             }
             state.end(&batch.inos());
+            for ino in claimed {
+                log::info!("what inode {ino} was stored as is another's already; looking again");
+                state.later(ino, APPEARS, now);
+            }
             for (ino, wait) in landed.later {
                 state.later(ino, wait, now);
             }
@@ -242,12 +254,23 @@ impl UnderWay {
                 state.single_out(ino);
             }
             for (ino, reason) in landed.failed {
-                state.fail(ino, &reason);
+                if outdated.contains(&ino) {
+                    state.later(ino, Duration::ZERO, now);
+                } else {
+                    state.fail(ino, &reason);
+                }
             }
             for (ino, reason) in landed.unread {
-                state.unread(ino, &reason, &*shared.around, now);
+                if outdated.contains(&ino) {
+                    state.later(ino, Duration::ZERO, now);
+                } else {
+                    state.unread(ino, &reason, &*shared.around, now);
+                }
             }
-            state.full.extend(landed.full);
+            let full = landed.full.into_iter();
+            state
+                .full
+                .extend(full.filter(|ino| !outdated.contains(ino)));
             for ino in landed.given_up {
                 state.give_up(ino, &*shared.around);
             }
@@ -265,6 +288,14 @@ impl UnderWay {
         shared.journal.changed();
         shared.stir();
     }
+}
+
+/// Whether what an entry is said to have is another's. Two files with the same bytes that went into one folder under
+/// one name are told apart by nothing, so that a look may have taken the one for the other; both having it, the
+/// one's removal would be the other's.
+pub(super) fn is_anothers(done: &Done, shared: &Shared) -> bool {
+    let bearer = done.gives().and_then(|thing| shared.around.bearer(&thing));
+    bearer.is_some_and(|bearer| bearer != done.ino())
 }
 
 /// Those of them that are left to a person: where they are or were, and why.

@@ -8,7 +8,7 @@ use super::intent::{Done, Spent, Version};
 use super::look;
 use super::plan::Outgoing;
 use super::report::{self, Outcome, Sent};
-use super::run::{APPEARS, Landed};
+use super::run::{APPEARS, Landed, is_anothers};
 use super::state::Transfer;
 use crate::api::{
     ApiError, ErrorKind, FolderId, Reached, UploadFile, UploadProgress, UploadTicket, Whirlpool,
@@ -188,11 +188,19 @@ pub(super) async fn read_report(
     let mut unknown = Vec::new();
     for (file, outcome) in files.into_iter().zip(outcomes) {
         match outcome {
-            Outcome::Stored(link) => landed.done.push(Done::Stored {
-                ino: file.ino,
-                name: decode(&link.name).into_boxed_os_str(),
-                url: link.url,
-            }),
+            Outcome::Stored(link) => {
+                let stored = Done::Stored {
+                    ino: file.ino,
+                    name: decode(&link.name).into_boxed_os_str(),
+                    url: link.url,
+                };
+                if is_anothers(&stored, shared) {
+                    // Asked again the report would say the same; which of two equal files is whose does not matter.
+                    unknown.push(file);
+                } else {
+                    landed.done.push(stored);
+                }
+            }
             Outcome::Damaged(link) => {
                 log::warn!("{:?} arrived damaged and is sent again", file.sent.name);
                 let spent = Spent {

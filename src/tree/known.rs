@@ -70,16 +70,20 @@ impl Tree {
     /// inode bears its number, or the folder showed it before a call for `ino` could have put it there, since what
     /// such a call may have put is not shown ([`Tree::doubt`]).
     pub fn is_other(&self, ino: Ino, folder: FolderId, key: NodeKey) -> bool {
-        let owner = match key {
-            NodeKey::File(file) => self.inner.inodes.bearer(file),
-            NodeKey::Folder(id) => self.inner.inodes.made(id),
-            NodeKey::Own(own) => Some(own),
-        };
-        if let Some(owner) = owner {
+        if let Some(owner) = self.bearer(key) {
             return owner != ino;
         }
         let listing = self.inner.cache.get(folder);
         listing.is_some_and(|listing| listing.entries().iter().any(|node| node.key() == key))
+    }
+
+    /// The inode that bears the number of what was made or written here.
+    pub fn bearer(&self, key: NodeKey) -> Option<Ino> {
+        match key {
+            NodeKey::File(file) => self.inner.inodes.bearer(file),
+            NodeKey::Folder(id) => self.inner.inodes.made(id),
+            NodeKey::Own(own) => Some(own),
+        }
     }
 
     /// The folder that the account has under a name, as far as is known: by its newest listing, which may have to

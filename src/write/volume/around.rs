@@ -304,6 +304,10 @@ impl Surroundings for Around {
         self.tree.is_other(ino, folder, key_of(thing))
     }
 
+    fn bearer(&self, thing: &Thing) -> Option<Ino> {
+        self.tree.bearer(key_of(thing))
+    }
+
     fn is_held(&self, url: &FileUrl) -> bool {
         self.versions.needs(url) || self.files.is_held(url)
     }

@@ -42,6 +42,8 @@ struct Known {
     folders: HashMap<Ino, FolderId>,
     /// Between two pieces of what is sent, and how large they are; all at once when it is zero.
     pause: Duration,
+    /// Nothing that is to be sent can be read.
+    is_unreadable: bool,
 }
 
 /// Bytes of a piece.
@@ -60,7 +62,14 @@ impl Surroundings for Ground {
     fn open(&self, version: Version) -> mpsc::Receiver<io::Result<Bytes>> {
         let bytes = self.store.content(version.id).unwrap();
         let (tell, content) = mpsc::channel(1);
-        let pause = self.known.lock().unwrap().pause;
+        let (pause, is_unreadable) = {
+            let known = self.known.lock().unwrap();
+            (known.pause, known.is_unreadable)
+        };
+        if is_unreadable {
+            let _ = tell.try_send(Err(io::Error::other("unreadable")));
+            return content;
+        }
         let size = if pause.is_zero() { PIECE } else { SMALL_PIECE };
         std::thread::spawn(move || {
             for piece in bytes.iter().flat_map(|bytes| bytes.chunks(size)) {
@@ -93,6 +102,19 @@ impl Surroundings for Ground {
     }
     fn taken(&self, _: &Place) -> Option<Ino> {
         None
+    }
+    fn bearer(&self, thing: &Thing) -> Option<Ino> {
+        let known = self.known.lock().unwrap();
+        match thing {
+            Thing::File(url) => {
+                let mut files = known.files.iter();
+                files.find(|(_, file)| *file == url).map(|(ino, _)| *ino)
+            }
+            Thing::Folder(id) => {
+                let mut folders = known.folders.iter();
+                folders.find(|(_, it)| *it == id).map(|(ino, _)| *ino)
+            }
+        }
     }
     fn is_read(&self, _: &FileUrl) -> bool {
         false
@@ -176,9 +198,26 @@ impl Desk {
         }
     }
 
+    /// Waits until the service was asked that so often.
+    pub(super) async fn is_asked(&self, endpoint: &str, times: usize) {
+        let end = Instant::now() + Duration::from_secs(30);
+        while self.fake.count(endpoint) < times {
+            assert!(
+                Instant::now() < end,
+                "{endpoint} is not asked {times} times"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// From now on what is sent is read so slowly, in real time.
     pub(super) fn read_slowly(&self, pause: Duration) {
         self.known.lock().unwrap().pause = pause;
+    }
+
+    /// From now on nothing that is to be sent can be read, or all of it can again.
+    pub(super) fn unreadable(&self, is_unreadable: bool) {
+        self.known.lock().unwrap().is_unreadable = is_unreadable;
     }
 
     /// Waits until something was given up: what, and why.

@@ -5,7 +5,7 @@ mod desk;
 mod staged;
 
 use desk::Desk;
-use fake_1fichier::{Fault, FaultKind};
+use fake_1fichier::{Fault, FaultKind, Shape};
 use fichierfs::tree::Ino;
 use std::time::Duration;
 
@@ -237,6 +237,32 @@ async fn a_report_without_links_or_damaged_leaves_each_file_there_once() {
     desk.done();
 }
 
+/// The bytes of both are the same, and so is the name they were sent under.
+#[tokio::test]
+async fn of_two_equal_files_each_has_its_own_whichever_report_is_empty() {
+    let mut desk = Desk::new();
+    for round in 0..2 {
+        let faults = desk.fake.faults();
+        faults.add(Fault::on("end.pl", FaultKind::Maintenance));
+        let bytes = format!("round {round}").repeat(500);
+        let sent = desk.fake.count("upload.cgi");
+        let first = desk.create(Ino::ROOT, &format!("{round}"), bytes.as_bytes());
+        desk.is_asked("upload.cgi", sent + 1).await;
+        desk.rename(first, Ino::ROOT, &format!("{round} moved"));
+        let second = desk.create(Ino::ROOT, &format!("{round}"), bytes.as_bytes());
+        desk.is_asked("upload.cgi", sent + 2).await;
+        desk.written().await;
+        desk.crash().await;
+        let faults = desk.fake.faults();
+        faults.clear();
+        faults.add(Fault::on("end.pl", FaultKind::EmptyReport).once());
+        desk.drain(SOON).await;
+        assert_ne!(desk.url(first), desk.url(second));
+        desk.assert_told();
+    }
+    desk.done();
+}
+
 #[tokio::test]
 async fn a_file_that_is_held_open_waits_longer_unless_somebody_waits_for_it() {
     let desk = Desk::new();
@@ -317,6 +343,26 @@ async fn what_is_sent_whole_and_never_answered_is_not_sent_for_ever() {
     desk.outbox.with(|tell| tell.retry(file));
     desk.drain(20_000).await;
     assert_eq!(desk.account().keys().collect::<Vec<_>>(), ["file"]);
+    desk.done();
+}
+
+/// What went wrong with it says nothing of what was written since.
+#[tokio::test]
+async fn a_content_that_nobody_wants_any_more_gives_up_no_other() {
+    let slow = Shape {
+        api_ms: 10_000.0,
+        ..Shape::default()
+    };
+    let desk = Desk::with(|fake| fake.shape(slow));
+    desk.unreadable(true);
+    let file = desk.create(Ino::ROOT, "file", b"before");
+    desk.is_asked("upload/get_upload_server", 1).await;
+    // While the node is named; it is read when that is known.
+    desk.write(file, b"after");
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    desk.unreadable(false);
+    desk.drain(SOON).await;
+    desk.assert_told();
     desk.done();
 }
 
