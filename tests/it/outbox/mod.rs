@@ -242,8 +242,7 @@ async fn a_report_without_links_or_damaged_leaves_each_file_there_once() {
 async fn of_two_equal_files_each_has_its_own_whichever_report_is_empty() {
     let mut desk = Desk::new();
     for round in 0..2 {
-        let faults = desk.fake.faults();
-        faults.add(Fault::on("end.pl", FaultKind::Maintenance));
+        desk.fake.set_config(|config| config.wait_seconds = 3600.0);
         let bytes = format!("round {round}").repeat(500);
         let sent = desk.fake.count("upload.cgi");
         let first = desk.create(Ino::ROOT, &format!("{round}"), bytes.as_bytes());
@@ -253,8 +252,8 @@ async fn of_two_equal_files_each_has_its_own_whichever_report_is_empty() {
         desk.is_asked("upload.cgi", sent + 2).await;
         desk.written().await;
         desk.crash().await;
+        desk.fake.set_config(|config| config.wait_seconds = 0.0);
         let faults = desk.fake.faults();
-        faults.clear();
         faults.add(Fault::on("end.pl", FaultKind::EmptyReport).once());
         desk.drain(SOON).await;
         assert_ne!(desk.url(first), desk.url(second));
