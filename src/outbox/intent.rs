@@ -297,6 +297,13 @@ impl Entry {
         }
     }
 
+    /// Whether what is being stored was given up, and the account's file is to stay as it is.
+    fn is_given_up(&self) -> bool {
+        let goal = self.attempt.as_ref().map(|attempt| attempt.goal);
+        let stores = matches!(goal, Some(Goal::Store(_) | Goal::Copy(_)));
+        stores && self.content.is_none() && self.wanted.is_some() && self.remote.is_some()
+    }
+
     /// The versions it needs.
     pub fn versions(&self) -> impl Iterator<Item = u64> {
         let content = self.content.map(|version| version.id);
@@ -490,6 +497,24 @@ impl Intents {
             entry.after = None;
             entry.failed = None;
         });
+    }
+
+    /// What something the account has done comes to: a version that was stored although it had been given up must
+    /// not take the place of what was to stay, and goes.
+    pub fn judged(&self, done: Done) -> Vec<Done> {
+        let Done::Stored { ino, url, .. } = &done else {
+            return vec![done];
+        };
+        let given_up = self.get(*ino).filter(|entry| entry.is_given_up());
+        let Some(attempt) = given_up.and_then(|entry| entry.attempt.as_ref()) else {
+            return vec![done];
+        };
+        let spent = Spent {
+            url: url.clone(),
+            folder: attempt.place.folder,
+        };
+        // In this order: an entry with nothing left to be done is forgotten.
+        vec![Done::Surplus { ino: *ino, spent }, Done::Nothing(*ino)]
     }
 
     /// The account has done something.

@@ -224,14 +224,16 @@ impl UnderWay {
         let refused = {
             let mut state = lock(&shared.state);
             for done in landed.done {
-                let ino = done.ino();
-                let told = done.clone();
-                let before = state.entry(ino).cloned();
-                state.done(done, now);
-                let left = state.entry(ino);
-                let record = shared.around.told(&told, before.as_ref(), left);
-                if record.is_some() || state.entry(ino).is_none() {
-                    state.remember(ino, record);
+                for done in state.intents.judged(done) {
+                    let ino = done.ino();
+                    let told = done.clone();
+                    let before = state.entry(ino).cloned();
+                    state.done(done, now);
+                    let left = state.entry(ino);
+                    let record = shared.around.told(&told, before.as_ref(), left);
+                    if record.is_some() || state.entry(ino).is_none() {
+                        state.remember(ino, record);
+                    }
                 }
             }
             state.end(&batch.inos());
