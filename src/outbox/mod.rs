@@ -120,8 +120,9 @@ pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
     fn shown_at(&self, place: &Place) -> PathBuf {
         PathBuf::from(&*place.name)
     }
-    /// What was changed of a file or folder is given up: it is as the account has it, `has`, if it has it.
-    fn taken_back(&self, ino: Ino, has: Option<&Remote>);
+    /// What was changed of a file or folder is given up: it is as the account has it, `has`, if it has it. What has
+    /// taken its place here is told to go elsewhere.
+    fn taken_back(&self, tell: &mut Telling<'_>, ino: Ino, has: Option<&Remote>);
 }
 
 /// Why a change was not taken in.

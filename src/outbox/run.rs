@@ -5,7 +5,7 @@
 use super::intent::{Done, Place};
 use super::plan::Batch;
 use super::state::State;
-use super::{Shared, change, look, upload};
+use super::{Shared, Telling, change, look, upload};
 use crate::api::{ApiError, ErrorKind};
 use crate::tree::Ino;
 use crate::util::clock::Moment;
@@ -251,7 +251,7 @@ impl UnderWay {
             }
             state.full.extend(landed.full);
             for ino in landed.given_up {
-                state.give_up(ino, &*shared.around);
+                Telling::new(&mut state, &*shared.around, now).give_up(ino);
             }
             refused(&state, &batch.inos())
         };

@@ -112,6 +112,11 @@ impl Tree {
         read(&self.inner.own).get(ino).flatten().cloned()
     }
 
+    /// What was changed or made here and is shown under a name in a folder.
+    pub fn own_at(&self, folder: Ino, name: &OsStr) -> Option<Arc<Node>> {
+        read(&self.inner.own).find(folder, name).cloned()
+    }
+
     /// Whether something is shown under a name in a folder, by what is in memory.
     pub fn shows(&self, folder: Ino, name: &OsStr) -> bool {
         let own = read(&self.inner.own);

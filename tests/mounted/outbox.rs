@@ -195,6 +195,29 @@ fn what_is_discarded_is_as_the_account_has_it() {
 }
 
 #[test]
+fn what_is_discarded_has_its_name_again_and_what_took_it_another() {
+    let Some(drive) = drive("outbox-discard-name", &[]) else {
+        return;
+    };
+    let no = FaultKind::Ko {
+        code: 200,
+        message: "not now #1".into(),
+    };
+    drive.fake.faults().add(Fault::on("file/rename", no));
+    fs::rename(drive.path("there"), drive.path("elsewhere")).unwrap();
+    fs::write(drive.path("there"), "another").unwrap();
+    let discarded = drive.run_at(&["discard", "--yes"], "elsewhere");
+    says(&discarded, 0, &["1 file"]);
+    drive.fake.faults().clear();
+    assert_eq!(fs::read(drive.path("there")).unwrap(), b"as it was");
+    let here = names(&drive.mount.dir()).unwrap();
+    assert_eq!(here.len(), 2, "{here:?}");
+    assert!(here[1].starts_with("there (conflict "), "{here:?}");
+    assert_eq!(fs::read(drive.path(&here[1])).unwrap(), b"another");
+    drive.ends_with(&[("there", b"as it was"), (&here[1], b"another")]);
+}
+
+#[test]
 fn what_is_discarded_while_it_is_uploaded_takes_nothing_away() {
     let Some(drive) = drive("outbox-discard-late", &[]) else {
         return;
