@@ -7,7 +7,7 @@ use super::intent::{Done, Place};
 use super::look;
 use super::plan::{Batch, Outgoing};
 use super::run::{APPEARS, Landed};
-use crate::api::{ApiError, ErrorKind, FileUrl, FolderId, Reached};
+use crate::api::{ApiError, ErrorKind, FileId, FileUrl, FolderId, Reached};
 use crate::tree::{Ino, decode, encode};
 use crate::util::sync::lock;
 use std::ffi::OsStr;
@@ -300,11 +300,10 @@ async fn remove_folder(shared: &Shared, ino: Ino, id: FolderId) -> Landed {
     };
     let is_lag = {
         let state = lock(&shared.state);
-        listing.folders.is_empty()
-            && listing
-                .files
-                .iter()
-                .all(|file| state.was_removed(file.url.id()))
+        let is_gone =
+            |file: FileId| state.was_removed(file) || shared.around.was_removed(ino, file);
+        let mut files = listing.files.iter();
+        listing.folders.is_empty() && files.all(|file| is_gone(file.url.id()))
     };
     if !is_lag {
         log::warn!(

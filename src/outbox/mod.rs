@@ -37,7 +37,7 @@ mod telling;
 mod tries;
 mod upload;
 
-use crate::api::{Ask, Client, FileUrl, FolderId, Priority, Requester};
+use crate::api::{Ask, Client, FileId, FileUrl, FolderId, Priority, Requester};
 use crate::tree::{Ino, Store, StoreError};
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
@@ -102,6 +102,11 @@ pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
     /// is not what became of a call for `ino`, however alike. Two files may have the same bytes, and one the name
     /// that the other had.
     fn is_other(&self, _ino: Ino, _folder: FolderId, _thing: &Thing) -> bool {
+        false
+    }
+    /// Whether a file was removed from a folder here so short a time ago, also in an earlier life, that the account
+    /// may still show it there.
+    fn was_removed(&self, _folder: Ino, _file: FileId) -> bool {
         false
     }
     /// Whether somebody here still reads a file of the account; see [`Outbox::let_go`].

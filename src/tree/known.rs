@@ -150,6 +150,11 @@ impl Tree {
         read(&self.inner.own).hidden_in(key)
     }
 
+    /// Whether an id went from a folder so short a time ago that the account may still show it there.
+    pub fn may_show(&self, key: NodeKey, folder: Ino) -> bool {
+        read(&self.inner.own).may_show(&key, folder, self.inner.clock.now())
+    }
+
     /// A file or folder is in a folder again.
     pub fn unhide(&self, key: NodeKey, folder: Ino) {
         write(&self.inner.own).unhide(key, folder);

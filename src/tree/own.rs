@@ -110,6 +110,14 @@ impl Own {
         places.map(|(folder, _)| *folder).collect()
     }
 
+    /// Whether a listing made `now` may have an id in a folder that the account does not have there any more.
+    pub(super) fn may_show(&self, key: &NodeKey, folder: Ino, now: Moment) -> bool {
+        let mut places = self.hidden.get(key).into_iter().flatten();
+        places.any(|(place, removed)| {
+            *place == folder && removed.is_some_and(|removed| now < removed.after(LAG))
+        })
+    }
+
     /// A call may have put it under a name in a folder; with `None` it is known again where it is.
     pub(super) fn doubt(&mut self, ino: Ino, place: Option<(Ino, Box<OsStr>)>) {
         match place {

@@ -1,5 +1,5 @@
 //! Names: made, moved and removed on a mount, seen at once and in the account after the end.
-use crate::harness::{self, Drive, errno, names};
+use crate::harness::{self, Drive, errno, eventually, names};
 use fake_1fichier::Account;
 use rustix::fs::{CWD, FileType, Mode, RenameFlags, XattrFlags, mknodat, renameat_with, setxattr};
 use std::fs::{self, File, OpenOptions};
@@ -178,6 +178,30 @@ fn a_folder_that_is_removed_with_the_one_it_was_moved_into_does_not_come_back() 
     assert_eq!(names(&drive.path("from")).unwrap(), Vec::<String>::new());
     assert_eq!(names(&drive.mount.dir()).unwrap(), ["from"]);
     drive.ends_with(&[]);
+}
+
+/// The service shows a file for a while after it was removed, and whoever removed it must know that it did.
+#[test]
+fn a_folder_goes_with_what_was_removed_from_it_before_a_kill() {
+    let fill = |account: &Account| {
+        let folder = account.mkdir(0, "folder");
+        account.add_bytes(folder, "file", "inside");
+    };
+    let Some(mut drive) = Drive::with("40", &[], fill) else {
+        return;
+    };
+    drive
+        .fake
+        .set_config(|config| config.vanish_delay_seconds = 60.0);
+    fs::remove_dir_all(drive.path("folder")).unwrap();
+    eventually("the file is removed", || drive.fake.count("file/rm") > 0);
+    std::thread::sleep(Duration::from_millis(200));
+    drive.mount.signal("KILL");
+    drive.mount.wait();
+    drive.mount.start();
+    assert_eq!(names(&drive.mount.dir()).unwrap(), Vec::<String>::new());
+    let fake = drive.ends_with(&[]);
+    assert_eq!(fake.account().folder_at("folder"), None);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::attributes;
 use super::conflict::{Doubt, apart};
 use super::files::{Base, Files};
 use super::recent::{MOST_SPENT, Recent, Told};
-use crate::api::{FileUrl, FolderId};
+use crate::api::{FileId, FileUrl, FolderId};
 use crate::outbox::intent::{Done, Entry, Place, Remote, Thing, Version};
 use crate::outbox::{Surroundings, Telling};
 use crate::tree::{File, Ino, Kind, Node, NodeKey, Tree};
@@ -320,6 +320,10 @@ impl Surroundings for Around {
 
     fn is_other(&self, ino: Ino, folder: FolderId, thing: &Thing) -> bool {
         self.tree.is_other(ino, folder, key_of(thing))
+    }
+
+    fn was_removed(&self, folder: Ino, file: FileId) -> bool {
+        self.tree.may_show(NodeKey::File(file), folder)
     }
 
     fn is_held(&self, url: &FileUrl) -> bool {
