@@ -154,6 +154,7 @@ async fn make_folder(shared: &Shared, ino: Ino, parent: FolderId, place: &Place)
                 ino,
                 id: made.id,
                 name: decode(&made.name).into_boxed_os_str(),
+                is_new: true,
             })),
         ),
         // Perhaps there is one of that name: then it is taken over, as `mkdir -p` would.

@@ -155,7 +155,7 @@ pub enum Done {
         /// What is to go.
         spent: Spent,
     },
-    /// A folder was made, in the folder that the call named.
+    /// A folder was made, or found, in the folder that the call named.
     Made {
         /// Which.
         ino: Ino,
@@ -163,6 +163,8 @@ pub enum Done {
         id: FolderId,
         /// Its name there.
         name: Box<OsStr>,
+        /// Whether it is new, so that nobody else can have put anything into it.
+        is_new: bool,
     },
     /// It is elsewhere, or where it was.
     Placed {
@@ -562,7 +564,7 @@ impl Intents {
                     entry.discard.push(spent);
                 }
             }),
-            Done::Made { ino, id, name } => self.change(ino, true, None, |entry| {
+            Done::Made { ino, id, name, .. } => self.change(ino, true, None, |entry| {
                 if let Some(attempt) = entry.attempt.take() {
                     let folder = attempt.place.folder;
                     entry.remote = Some(Remote {

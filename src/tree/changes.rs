@@ -5,6 +5,7 @@
 //! tells writes it down; a number stays with its file or folder when that gets an id. Tells the account
 //! nothing.
 use super::Tree;
+use super::change::Change;
 use super::folders::Outcome;
 use super::inode::Ino;
 use super::listing::Listing;
@@ -95,20 +96,27 @@ impl Tree {
     /// A folder made here has an id, and keeps its number. It is as empty as it was made, as far as the
     /// account is concerned, so there is no need to ask.
     pub fn made(&self, ino: Ino, folder: FolderId) {
+        self.identify(ino, folder);
+        lock(&self.inner.folders).state(folder).listed = true;
+        let listing = Listing::made(folder, ino, self.inner.clock.now());
+        self.inner.cache.insert(Arc::new(listing));
+    }
+
+    /// The same of one that is there already: others may have put something into it, which is asked for when
+    /// somebody looks.
+    pub fn found(&self, ino: Ino, folder: FolderId) {
+        self.identify(ino, folder);
+        self.inner.changes.push(ino, [Change::Everything(ino)]);
+    }
+
+    fn identify(&self, ino: Ino, folder: FolderId) {
         self.inner.inodes.make(folder, ino);
         let parent = {
             let own = read(&self.inner.own);
             own.get(ino).flatten().cloned()
         };
         let above = parent.as_ref().and_then(|node| self.id_of(node.parent));
-        {
-            let mut folders = lock(&self.inner.folders);
-            let state = folders.state(folder);
-            state.parent = above;
-            state.listed = true;
-        }
-        let listing = Listing::made(folder, ino, self.inner.clock.now());
-        self.inner.cache.insert(Arc::new(listing));
+        lock(&self.inner.folders).state(folder).parent = above;
         if let Some(node) = parent
             && let Kind::Folder(known) = &node.kind
         {

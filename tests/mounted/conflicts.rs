@@ -128,3 +128,18 @@ fn a_folder_that_others_fill_while_it_is_replaced_stays_and_ours_goes_beside_it(
         (&ours[0], b"ours too"),
     ]);
 }
+
+#[test]
+fn a_folder_that_others_made_as_well_shows_what_they_put_into_it() {
+    let Some(drive) = Drive::new(|_| {}) else {
+        return;
+    };
+    fs::create_dir(drive.path("folder")).unwrap();
+    let theirs = drive.fake.account().mkdir(0, "folder");
+    drive.fake.account().add_bytes(theirs, "theirs", "theirs");
+    fs::write(drive.path("folder/ours"), "ours").unwrap();
+    eventually("both are shown", || {
+        inside(&drive, "folder") == ["ours", "theirs"]
+    });
+    drive.ends_with(&[("folder/ours", b"ours"), ("folder/theirs", b"theirs")]);
+}

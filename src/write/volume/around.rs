@@ -350,7 +350,8 @@ impl Surroundings for Around {
                 self.tree.stored(ino, url.id());
                 self.show_stored(ino, url, left);
             }
-            Done::Made { id, .. } => self.tree.made(ino, *id),
+            Done::Made { id, is_new, .. } if *is_new => self.tree.made(ino, *id),
+            Done::Made { id, .. } => self.tree.found(ino, *id),
             Done::Removed { url, was_there, .. } => {
                 self.removed(ino, NodeKey::File(url.id()), before);
                 if !was_there && let Some(node) = self.tree.own(ino) {
