@@ -186,6 +186,38 @@ impl Tree {
         write(&self.inner.own).doubt(ino, None);
     }
 
+    /// The account has taken what was put into a folder that is gone somewhere else, an upload into its root without
+    /// a word (API reference 6): what the answer for `folder` shows of that is where it is. Nothing else would ever
+    /// say so, since the folder is not listed any more.
+    /// Returns whether there is any.
+    pub(super) fn believe_stranded(&self, said: &FolderListing, folder: Ino) -> bool {
+        if read(&self.inner.own).is_empty() {
+            return false;
+        }
+        let keys = said.files.iter().map(|file| NodeKey::File(file.url.id()));
+        let inos = keys.filter_map(|key| self.inner.inodes.number(key, |_| false));
+        let told: Vec<(Ino, Ino)> = {
+            let own = read(&self.inner.own);
+            inos.filter_map(|ino| Some((ino, own.told_in(ino)?)))
+                .collect()
+        };
+        let mut is_any = false;
+        for (ino, place) in told {
+            if place != folder && !self.is_in_account(place) {
+                write(&self.inner.own).believe(ino, folder);
+                is_any = true;
+            }
+        }
+        is_any
+    }
+
+    /// Whether the account has a folder, as far as is known.
+    fn is_in_account(&self, folder: Ino) -> bool {
+        let root = self.inner.settings.root.id;
+        let id = self.id_of(folder);
+        id.is_some_and(|id| lock(&self.inner.folders).is_below(id, root))
+    }
+
     /// An answer without what is shown elsewhere, or not at all any more, and without what may have come by a
     /// call of one's own whose outcome is not known: that is shown as one's own. `old` is the listing so far.
     pub(super) fn without_elsewhere(

@@ -240,6 +240,18 @@ impl Own {
         self.over.extend(over.into_iter().map(|ino| (ino, folder)));
     }
 
+    /// Where something is shown of which the account was told everything.
+    pub(super) fn told_in(&self, ino: Ino) -> Option<Ino> {
+        let shown = self.shown.get(&ino)?;
+        (shown.node.is_some() && shown.told.is_some()).then_some(shown.folder)
+    }
+
+    /// What is shown of something need not be remembered: a listing of `folder` says where it is.
+    pub(super) fn believe(&mut self, ino: Ino, folder: Ino) {
+        self.forget(ino);
+        self.over.push((ino, folder));
+    }
+
     /// A folder is gone from the account: none of its listings will confirm what is gone from it.
     pub(super) fn leave(&mut self, folder: Ino) {
         self.hidden.retain(|_, places| {

@@ -143,3 +143,27 @@ fn a_folder_that_others_made_as_well_shows_what_they_put_into_it() {
     });
     drive.ends_with(&[("folder/ours", b"ours"), ("folder/theirs", b"theirs")]);
 }
+
+/// The service puts it into its root without a word.
+#[test]
+fn what_was_put_into_a_folder_that_others_removed_is_shown_where_it_came_to() {
+    let mut folder = 0;
+    let Some(mut drive) = Drive::with("20", &["--dir-cache-time=30s"], |account| {
+        folder = account.mkdir(0, "folder");
+    }) else {
+        return;
+    };
+    assert_eq!(inside(&drive, "folder").len(), 0);
+    fs::write(drive.path("folder/ours"), "ours").unwrap();
+    drive.fake.account().remove_folder(folder);
+    eventually("it is in the root", || drive.has("ours"));
+    let root = drive.mount.dir();
+    eventually("and shown there", || names(&root).unwrap() == ["ours"]);
+    assert_eq!(fs::read(drive.path("ours")).unwrap(), b"ours");
+    assert!(drive.mount.umount().success());
+    drive.mount.start();
+    eventually("also by the next mount", || {
+        names(&root).unwrap() == ["ours"]
+    });
+    drive.ends_with(&[("ours", b"ours")]);
+}
