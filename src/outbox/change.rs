@@ -3,7 +3,7 @@
 //! Promises: what an answer does not say was done is looked for before it is repeated; a folder is
 //! removed only when a listing made right before shows nothing in it.
 use super::Shared;
-use super::intent::{Done, Place};
+use super::intent::{Done, Place, Thing};
 use super::look;
 use super::plan::{Batch, Outgoing};
 use super::run::{APPEARS, Landed};
@@ -154,6 +154,7 @@ async fn make_folder(shared: &Shared, ino: Ino, parent: FolderId, place: &Place)
                 ino,
                 id: made.id,
                 name: decode(&made.name).into_boxed_os_str(),
+                is_new: true,
             })),
         ),
         // Perhaps there is one of that name: then it is taken over, as `mkdir -p` would.
@@ -300,11 +301,13 @@ async fn remove_folder(shared: &Shared, ino: Ino, id: FolderId) -> Landed {
     };
     let is_lag = {
         let state = lock(&shared.state);
-        listing.folders.is_empty()
-            && listing
-                .files
-                .iter()
-                .all(|file| state.was_removed(file.url.id()))
+        let went = |thing: &Thing| shared.around.was_removed(ino, thing);
+        let is_gone =
+            |url: &FileUrl| state.was_removed(url.id()) || went(&Thing::File(url.clone()));
+        let mut folders = listing.folders.iter();
+        let mut files = listing.files.iter();
+        folders.all(|folder| went(&Thing::Folder(folder.id)))
+            && files.all(|file| is_gone(&file.url))
     };
     if !is_lag {
         log::warn!(
@@ -313,7 +316,7 @@ async fn remove_folder(shared: &Shared, ino: Ino, id: FolderId) -> Landed {
         landed.given_up.push(ino);
         return landed;
     }
-    if !listing.files.is_empty() {
+    if !listing.files.is_empty() || !listing.folders.is_empty() {
         landed.again(&[ino], LAG);
         return landed;
     }

@@ -155,7 +155,7 @@ pub enum Done {
         /// What is to go.
         spent: Spent,
     },
-    /// A folder was made, in the folder that the call named.
+    /// A folder was made, or found, in the folder that the call named.
     Made {
         /// Which.
         ino: Ino,
@@ -163,6 +163,8 @@ pub enum Done {
         id: FolderId,
         /// Its name there.
         name: Box<OsStr>,
+        /// Whether it is new, so that nobody else can have put anything into it.
+        is_new: bool,
     },
     /// It is elsewhere, or where it was.
     Placed {
@@ -306,6 +308,13 @@ impl Entry {
             Some(Goal::Store(version)) => self.content != Some(version),
             _ => false,
         }
+    }
+
+    /// Whether what is being stored was given up, and the account's file is to stay as it is.
+    fn is_given_up(&self) -> bool {
+        let goal = self.attempt.as_ref().map(|attempt| attempt.goal);
+        let stores = matches!(goal, Some(Goal::Store(_) | Goal::Copy(_)));
+        stores && self.content.is_none() && self.wanted.is_some() && self.remote.is_some()
     }
 
     /// The versions it needs.
@@ -503,6 +512,24 @@ impl Intents {
         });
     }
 
+    /// What something the account has done comes to: a version that was stored although it had been given up must
+    /// not take the place of what was to stay, and goes.
+    pub fn judged(&self, done: Done) -> Vec<Done> {
+        let Done::Stored { ino, url, .. } = &done else {
+            return vec![done];
+        };
+        let given_up = self.get(*ino).filter(|entry| entry.is_given_up());
+        let Some(attempt) = given_up.and_then(|entry| entry.attempt.as_ref()) else {
+            return vec![done];
+        };
+        let spent = Spent {
+            url: url.clone(),
+            folder: attempt.place.folder,
+        };
+        // In this order: an entry with nothing left to be done is forgotten.
+        vec![Done::Surplus { ino: *ino, spent }, Done::Nothing(*ino)]
+    }
+
     /// The account has done something.
     pub fn done(&mut self, done: Done) {
         match done {
@@ -548,7 +575,7 @@ impl Intents {
                     entry.discard.push(spent);
                 }
             }),
-            Done::Made { ino, id, name } => self.change(ino, true, None, |entry| {
+            Done::Made { ino, id, name, .. } => self.change(ino, true, None, |entry| {
                 if let Some(attempt) = entry.attempt.take() {
                     let folder = attempt.place.folder;
                     entry.remote = Some(Remote {

@@ -229,6 +229,7 @@ fn found(shared: &Shared, listing: &FolderListing, case: &Case) -> Option<Done> 
                 ino,
                 id: made.id,
                 name: decode(&made.name).into_boxed_os_str(),
+                is_new: false,
             })
         }
         (Goal::Place, Some(Thing::Folder(id))) => {

@@ -108,6 +108,11 @@ pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
     fn bearer(&self, _thing: &Thing) -> Option<Ino> {
         None
     }
+    /// Whether something went from a folder here so short a time ago, also in an earlier life, that the account may
+    /// still show it there.
+    fn was_removed(&self, _folder: Ino, _thing: &Thing) -> bool {
+        false
+    }
     /// Whether somebody here still reads a file of the account; see [`Outbox::let_go`].
     fn is_held(&self, url: &FileUrl) -> bool;
     /// Whether a program has read it for so long that nobody should wait for the end of that.
@@ -124,8 +129,9 @@ pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
     fn shown_at(&self, place: &Place) -> PathBuf {
         PathBuf::from(&*place.name)
     }
-    /// What was changed of a file or folder is given up: it is as the account has it, `has`, if it has it.
-    fn taken_back(&self, ino: Ino, has: Option<&Remote>);
+    /// What was changed of a file or folder is given up: it is as the account has it, `has`, if it has it. What has
+    /// taken its place here is told to go elsewhere.
+    fn taken_back(&self, tell: &mut Telling<'_>, ino: Ino, has: Option<&Remote>);
 }
 
 /// Why a change was not taken in.

@@ -232,7 +232,12 @@ impl World {
             Batch::MakeFolder { ino, parent, place } => {
                 let id = FolderId(self.account.make_folder(parent.0, &place.name));
                 let name = place.name;
-                vec![Done::Made { ino, id, name }]
+                vec![Done::Made {
+                    ino,
+                    id,
+                    name,
+                    is_new: true,
+                }]
             }
             Batch::MoveFiles { folder, id, files } => {
                 let step = |(ino, url): (Ino, FileUrl)| {
@@ -350,7 +355,12 @@ impl World {
                 match made {
                     Some((id, _)) => {
                         let id = FolderId(*id);
-                        Done::Made { ino, id, name }
+                        Done::Made {
+                            ino,
+                            id,
+                            name,
+                            is_new: false,
+                        }
                     }
                     None => Done::Nothing(ino),
                 }

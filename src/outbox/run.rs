@@ -5,7 +5,7 @@
 use super::intent::{Done, Entry, Place};
 use super::plan::Batch;
 use super::state::State;
-use super::{Shared, change, look, upload};
+use super::{Shared, Telling, change, look, upload};
 use crate::api::{ApiError, ErrorKind};
 use crate::tree::Ino;
 use crate::util::clock::Moment;
@@ -228,18 +228,12 @@ impl UnderWay {
             let outdated: HashSet<Ino> = batch.inos().into_iter().filter(is_outdated).collect();
             let mut claimed = Vec::new();
             for done in landed.done {
-                let ino = done.ino();
                 if is_anothers(&done, shared) {
-                    claimed.push(ino);
+                    claimed.push(done.ino());
                     continue;
                 }
-                let told = done.clone();
-                let before = state.entry(ino).cloned();
-                state.done(done, now);
-                let left = state.entry(ino);
-                let record = shared.around.told(&told, before.as_ref(), left);
-                if record.is_some() || state.entry(ino).is_none() {
-                    state.remember(ino, record);
+                for done in state.intents.judged(done) {
+                    take_in(&mut state, shared, done, now);
                 }
             }
             state.end(&batch.inos());
@@ -272,7 +266,7 @@ impl UnderWay {
                 .full
                 .extend(full.filter(|ino| !outdated.contains(ino)));
             for ino in landed.given_up {
-                state.give_up(ino, &*shared.around);
+                Telling::new(&mut state, &*shared.around, now).give_up(ino);
             }
             refused(&state, &batch.inos())
         };
@@ -287,6 +281,19 @@ impl UnderWay {
         }
         shared.journal.changed();
         shared.stir();
+    }
+}
+
+/// The account has done something: written down, and shown.
+fn take_in(state: &mut State, shared: &Shared, done: Done, now: Moment) {
+    let ino = done.ino();
+    let told = done.clone();
+    let before = state.entry(ino).cloned();
+    state.done(done, now);
+    let left = state.entry(ino);
+    let record = shared.around.told(&told, before.as_ref(), left);
+    if record.is_some() || state.entry(ino).is_none() {
+        state.remember(ino, record);
     }
 }
 

@@ -525,14 +525,12 @@ impl State {
         }
     }
 
-    /// What was not told of an entry is given up.
-    pub(super) fn give_up(&mut self, ino: Ino, around: &dyn Surroundings) {
+    /// What was not told of an entry, should there be one, is given up; says what the entry was.
+    pub(super) fn give_up(&mut self, ino: Ino) -> Option<Entry> {
         self.remember(ino, None);
-        let has = self.intents.get(ino).map(|entry| entry.remote.clone());
+        let entry = self.intents.get(ino).cloned();
         self.intents.give_up(ino);
-        if let Some(has) = has {
-            around.taken_back(ino, has.as_ref());
-        }
+        entry
     }
 
     /// What the account was told of something is to be remembered until it shows that, or need not be.

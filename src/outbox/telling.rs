@@ -129,7 +129,10 @@ impl<'a> Telling<'a> {
 
     /// Gives up what was not told yet of a file or folder: it is wanted as the account has it.
     pub fn give_up(&mut self, ino: Ino) {
-        self.state.give_up(ino, self.around);
+        let around = self.around;
+        if let Some(entry) = self.state.give_up(ino) {
+            around.taken_back(self, ino, entry.remote.as_ref());
+        }
         self.state.settle(ino, false, self.now);
     }
 

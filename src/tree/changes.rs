@@ -5,6 +5,7 @@
 //! tells writes it down; a number stays with its file or folder when that gets an id. Tells the account
 //! nothing.
 use super::Tree;
+use super::change::Change;
 use super::folders::Outcome;
 use super::inode::Ino;
 use super::listing::Listing;
@@ -95,20 +96,27 @@ impl Tree {
     /// A folder made here has an id, and keeps its number. It is as empty as it was made, as far as the
     /// account is concerned, so there is no need to ask.
     pub fn made(&self, ino: Ino, folder: FolderId) {
+        self.identify(ino, folder);
+        lock(&self.inner.folders).state(folder).listed = true;
+        let listing = Listing::made(folder, ino, self.inner.clock.now());
+        self.inner.cache.insert(Arc::new(listing));
+    }
+
+    /// The same of one that is there already: others may have put something into it, which is asked for when
+    /// somebody looks.
+    pub fn found(&self, ino: Ino, folder: FolderId) {
+        self.identify(ino, folder);
+        self.inner.changes.push(ino, [Change::Everything(ino)]);
+    }
+
+    fn identify(&self, ino: Ino, folder: FolderId) {
         self.inner.inodes.make(folder, ino);
         let parent = {
             let own = read(&self.inner.own);
             own.get(ino).flatten().cloned()
         };
         let above = parent.as_ref().and_then(|node| self.id_of(node.parent));
-        {
-            let mut folders = lock(&self.inner.folders);
-            let state = folders.state(folder);
-            state.parent = above;
-            state.listed = true;
-        }
-        let listing = Listing::made(folder, ino, self.inner.clock.now());
-        self.inner.cache.insert(Arc::new(listing));
+        lock(&self.inner.folders).state(folder).parent = above;
         if let Some(node) = parent
             && let Kind::Folder(known) = &node.kind
         {
@@ -176,6 +184,38 @@ impl Tree {
     /// It is known again where a file or folder is.
     pub fn undoubt(&self, ino: Ino) {
         write(&self.inner.own).doubt(ino, None);
+    }
+
+    /// The account has taken what was put into a folder that is gone somewhere else, an upload into its root without
+    /// a word (API reference 6): what the answer for `folder` shows of that is where it is. Nothing else would ever
+    /// say so, since the folder is not listed any more.
+    /// Returns whether there is any.
+    pub(super) fn believe_stranded(&self, said: &FolderListing, folder: Ino) -> bool {
+        if read(&self.inner.own).is_empty() {
+            return false;
+        }
+        let keys = said.files.iter().map(|file| NodeKey::File(file.url.id()));
+        let inos = keys.filter_map(|key| self.inner.inodes.number(key, |_| false));
+        let told: Vec<(Ino, Ino)> = {
+            let own = read(&self.inner.own);
+            inos.filter_map(|ino| Some((ino, own.told_in(ino)?)))
+                .collect()
+        };
+        let mut is_any = false;
+        for (ino, place) in told {
+            if place != folder && !self.is_in_account(place) {
+                write(&self.inner.own).believe(ino, folder);
+                is_any = true;
+            }
+        }
+        is_any
+    }
+
+    /// Whether the account has a folder, as far as is known.
+    fn is_in_account(&self, folder: Ino) -> bool {
+        let root = self.inner.settings.root.id;
+        let id = self.id_of(folder);
+        id.is_some_and(|id| lock(&self.inner.folders).is_below(id, root))
     }
 
     /// An answer without what is shown elsewhere, or not at all any more, and without what may have come by a

@@ -41,6 +41,7 @@ impl Tree {
             (line, folders.numbering(folder))
         };
         let (said, is_complete, kept) = kept_of(answer, old.as_deref());
+        let has_stranded = self.believe_stranded(&said, ino);
         let said = self.without_elsewhere(said, ino, old.as_deref());
         if !is_complete {
             log::warn!("folder {folder} holds more than the service shows; a part is known");
@@ -72,6 +73,10 @@ impl Tree {
             self.inner.inodes.mark_gone(node);
         }
         self.tell(ino, &listing, changes.as_deref(), &noted);
+        if has_stranded {
+            // It may have been listed all the time, and was not shown.
+            self.inner.changes.push(ino, [Change::Everything(ino)]);
+        }
         self.confirm(&listing);
         self.inner.crawl.discover(noted.unlisted);
         listing

@@ -116,6 +116,11 @@ impl Tree {
         read(&self.inner.own).get(ino).flatten().cloned()
     }
 
+    /// What was changed or made here and is shown under a name in a folder.
+    pub fn own_at(&self, folder: Ino, name: &OsStr) -> Option<Arc<Node>> {
+        read(&self.inner.own).find(folder, name).cloned()
+    }
+
     /// Whether something is shown under a name in a folder, by what is in memory.
     pub fn shows(&self, folder: Ino, name: &OsStr) -> bool {
         let own = read(&self.inner.own);
@@ -147,6 +152,11 @@ impl Tree {
     /// The folder that may show an id that is on its way out.
     pub fn hidden_in(&self, key: &NodeKey) -> Vec<Ino> {
         read(&self.inner.own).hidden_in(key)
+    }
+
+    /// Whether an id went from a folder so short a time ago that the account may still show it there.
+    pub fn may_show(&self, key: NodeKey, folder: Ino) -> bool {
+        read(&self.inner.own).may_show(&key, folder, self.inner.clock.now())
     }
 
     /// A file or folder is in a folder again.

@@ -110,6 +110,14 @@ impl Own {
         places.map(|(folder, _)| *folder).collect()
     }
 
+    /// Whether a listing made `now` may have an id in a folder that the account does not have there any more.
+    pub(super) fn may_show(&self, key: &NodeKey, folder: Ino, now: Moment) -> bool {
+        let mut places = self.hidden.get(key).into_iter().flatten();
+        places.any(|(place, removed)| {
+            *place == folder && removed.is_some_and(|removed| now < removed.after(LAG))
+        })
+    }
+
     /// A call may have put it under a name in a folder; with `None` it is known again where it is.
     pub(super) fn doubt(&mut self, ino: Ino, place: Option<(Ino, Box<OsStr>)>) {
         match place {
@@ -230,6 +238,18 @@ impl Own {
             self.forget(*ino);
         }
         self.over.extend(over.into_iter().map(|ino| (ino, folder)));
+    }
+
+    /// Where something is shown of which the account was told everything.
+    pub(super) fn told_in(&self, ino: Ino) -> Option<Ino> {
+        let shown = self.shown.get(&ino)?;
+        (shown.node.is_some() && shown.told.is_some()).then_some(shown.folder)
+    }
+
+    /// What is shown of something need not be remembered: a listing of `folder` says where it is.
+    pub(super) fn believe(&mut self, ino: Ino, folder: Ino) {
+        self.forget(ino);
+        self.over.push((ino, folder));
     }
 
     /// A folder is gone from the account: none of its listings will confirm what is gone from it.

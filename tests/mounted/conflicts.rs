@@ -75,3 +75,95 @@ fn what_others_changed_before_ours_was_sent_is_told_apart_afterwards() {
             && names(&drive.mount.dir()).is_ok_and(|names| names.len() == 2)
     });
 }
+
+/// What a folder holds, should it be there.
+fn inside(drive: &Drive, folder: &str) -> Vec<String> {
+    names(&drive.path(folder)).unwrap_or_default()
+}
+
+#[test]
+fn a_folder_that_others_fill_while_it_is_replaced_stays_and_ours_goes_beside_it() {
+    let (mut replaced, mut remade) = (0, 0);
+    let Some(drive) = Drive::new(|account| {
+        let moved = account.mkdir(0, "moved");
+        account.add_bytes(moved, "ours", "ours");
+        replaced = account.mkdir(0, "replaced");
+        remade = account.mkdir(0, "remade");
+    }) else {
+        return;
+    };
+    // It was just looked into, so a while passes until it is looked into again before it goes.
+    assert_eq!(inside(&drive, "replaced").len(), 0);
+    assert_eq!(inside(&drive, "remade").len(), 0);
+    fs::rename(drive.path("moved"), drive.path("replaced")).unwrap();
+    fs::remove_dir(drive.path("remade")).unwrap();
+    fs::create_dir(drive.path("remade")).unwrap();
+    fs::write(drive.path("remade/ours"), "ours too").unwrap();
+    let account = drive.fake.account();
+    account.add_bytes(replaced, "theirs", "theirs");
+    account.add_bytes(remade, "theirs", "theirs too");
+    eventually("theirs is seen under the names", || {
+        inside(&drive, "replaced") == ["theirs"] && inside(&drive, "remade") == ["theirs"]
+    });
+    let here = names(&drive.mount.dir()).unwrap();
+    assert_eq!(here.len(), 4, "{here:?}");
+    let beside: Vec<&String> = here
+        .iter()
+        .filter(|name| name.contains(" (conflict "))
+        .collect();
+    assert_eq!(beside.len(), 2, "{here:?}");
+    assert!(
+        beside
+            .iter()
+            .all(|folder| inside(&drive, folder) == ["ours"])
+    );
+    let ours: Vec<String> = beside
+        .iter()
+        .map(|folder| format!("{folder}/ours"))
+        .collect();
+    drive.ends_with(&[
+        ("replaced/theirs", b"theirs"),
+        ("remade/theirs", b"theirs too"),
+        (&ours[1], b"ours"),
+        (&ours[0], b"ours too"),
+    ]);
+}
+
+#[test]
+fn a_folder_that_others_made_as_well_shows_what_they_put_into_it() {
+    let Some(drive) = Drive::new(|_| {}) else {
+        return;
+    };
+    fs::create_dir(drive.path("folder")).unwrap();
+    let theirs = drive.fake.account().mkdir(0, "folder");
+    drive.fake.account().add_bytes(theirs, "theirs", "theirs");
+    fs::write(drive.path("folder/ours"), "ours").unwrap();
+    eventually("both are shown", || {
+        inside(&drive, "folder") == ["ours", "theirs"]
+    });
+    drive.ends_with(&[("folder/ours", b"ours"), ("folder/theirs", b"theirs")]);
+}
+
+/// The service puts it into its root without a word.
+#[test]
+fn what_was_put_into_a_folder_that_others_removed_is_shown_where_it_came_to() {
+    let mut folder = 0;
+    let Some(mut drive) = Drive::with("20", &["--dir-cache-time=30s"], |account| {
+        folder = account.mkdir(0, "folder");
+    }) else {
+        return;
+    };
+    assert_eq!(inside(&drive, "folder").len(), 0);
+    fs::write(drive.path("folder/ours"), "ours").unwrap();
+    drive.fake.account().remove_folder(folder);
+    eventually("it is in the root", || drive.has("ours"));
+    let root = drive.mount.dir();
+    eventually("and shown there", || names(&root).unwrap() == ["ours"]);
+    assert_eq!(fs::read(drive.path("ours")).unwrap(), b"ours");
+    assert!(drive.mount.umount().success());
+    drive.mount.start();
+    eventually("also by the next mount", || {
+        names(&root).unwrap() == ["ours"]
+    });
+    drive.ends_with(&[("ours", b"ours")]);
+}

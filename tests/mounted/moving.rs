@@ -1,5 +1,5 @@
 //! Names: made, moved and removed on a mount, seen at once and in the account after the end.
-use crate::harness::{self, Drive, errno, names};
+use crate::harness::{self, Drive, errno, eventually, names};
 use fake_1fichier::Account;
 use rustix::fs::{CWD, FileType, Mode, RenameFlags, XattrFlags, mknodat, renameat_with, setxattr};
 use std::fs::{self, File, OpenOptions};
@@ -201,6 +201,55 @@ fn a_folder_that_was_made_and_removed_here_does_not_come_back_under_another_numb
     drive.mount.start();
     assert_eq!(names(&dir).unwrap(), Vec::<String>::new());
     drive.ends_with(&[]);
+}
+
+/// The service shows a file for a while after it was removed, and whoever removed it must know that it did.
+#[test]
+fn a_folder_goes_with_what_was_removed_from_it_before_a_kill() {
+    let fill = |account: &Account| {
+        let folder = account.mkdir(0, "folder");
+        account.add_bytes(folder, "file", "inside");
+    };
+    let Some(mut drive) = Drive::with("40", &[], fill) else {
+        return;
+    };
+    drive
+        .fake
+        .set_config(|config| config.vanish_delay_seconds = 60.0);
+    fs::remove_dir_all(drive.path("folder")).unwrap();
+    eventually("the file is removed", || drive.fake.count("file/rm") > 0);
+    std::thread::sleep(Duration::from_millis(200));
+    drive.mount.signal("KILL");
+    drive.mount.wait();
+    drive.mount.start();
+    assert_eq!(names(&drive.mount.dir()).unwrap(), Vec::<String>::new());
+    let fake = drive.ends_with(&[]);
+    assert_eq!(fake.account().folder_at("folder"), None);
+}
+
+/// Whether the service shows folders where they were is not known; should it, nobody else has put them there.
+#[test]
+fn folders_go_though_they_are_listed_for_a_while_with_what_went_from_them() {
+    let fill = |account: &Account| {
+        account.mkdir_p("a/b/c");
+        let moved = account.mkdir_p("old/moved");
+        account.add_bytes(moved, "file", "inside");
+    };
+    let Some(drive) = Drive::with("40", &[], fill) else {
+        return;
+    };
+    drive
+        .fake
+        .set_config(|config| config.folder_vanish_delay_seconds = 60.0);
+    fs::remove_dir_all(drive.path("a")).unwrap();
+    fs::rename(drive.path("old/moved"), drive.path("moved")).unwrap();
+    fs::remove_dir(drive.path("old")).unwrap();
+    run(&["sync"], &drive.mount.dir());
+    assert_eq!(names(&drive.mount.dir()).unwrap(), ["moved"]);
+    let fake = drive.ends_with(&[("moved/file", b"inside")]);
+    for folder in ["a", "old"] {
+        assert_eq!(fake.account().folder_at(folder), None, "{folder}");
+    }
 }
 
 #[test]

@@ -195,6 +195,53 @@ fn what_is_discarded_is_as_the_account_has_it() {
 }
 
 #[test]
+fn what_is_discarded_has_its_name_again_and_what_took_it_another() {
+    let Some(drive) = drive("outbox-discard-name", &[]) else {
+        return;
+    };
+    let no = FaultKind::Ko {
+        code: 200,
+        message: "not now #1".into(),
+    };
+    drive.fake.faults().add(Fault::on("file/rename", no));
+    fs::rename(drive.path("there"), drive.path("elsewhere")).unwrap();
+    fs::write(drive.path("there"), "another").unwrap();
+    let discarded = drive.run_at(&["discard", "--yes"], "elsewhere");
+    says(&discarded, 0, &["1 file"]);
+    drive.fake.faults().clear();
+    assert_eq!(fs::read(drive.path("there")).unwrap(), b"as it was");
+    let here = names(&drive.mount.dir()).unwrap();
+    assert_eq!(here.len(), 2, "{here:?}");
+    assert!(here[1].starts_with("there (conflict "), "{here:?}");
+    assert_eq!(fs::read(drive.path(&here[1])).unwrap(), b"another");
+    drive.ends_with(&[("there", b"as it was"), (&here[1], b"another")]);
+}
+
+#[test]
+fn what_is_discarded_while_it_is_uploaded_takes_nothing_away() {
+    let Some(drive) = drive("outbox-discard-late", &[]) else {
+        return;
+    };
+    // All of it is sent; the account has it before anybody hears of that.
+    let slow = FaultKind::Slow { seconds: 60.0 };
+    drive.fake.faults().add(Fault::on("end.pl", slow));
+    fs::write(drive.path("there"), "changed").unwrap();
+    fs::write(drive.path("new"), "new").unwrap();
+    eventually("both are sent", || {
+        drive.fake.account().files_at("there").len() == 2 && drive.has("new")
+    });
+    for name in ["there", "new"] {
+        says(&drive.run_at(&["discard", "--yes"], name), 0, &["1 file"]);
+    }
+    drive.fake.faults().clear();
+    assert_eq!(fs::read(drive.path("there")).unwrap(), b"as it was");
+    says(&drive.run_at(&["sync"], ""), 0, &["has everything"]);
+    assert_eq!(fs::read(drive.path("there")).unwrap(), b"as it was");
+    assert_eq!(names(&drive.mount.dir()).unwrap(), ["there"]);
+    drive.ends_with(&[("there", b"as it was")]);
+}
+
+#[test]
 fn the_umount_command_returns_when_the_account_has_everything_or_at_once() {
     let Some(mut drive) = drive("outbox-umount", &LATER) else {
         return;

@@ -103,7 +103,15 @@ fn no_number_is_kept_for_a_folder_that_is_gone() {
     let id = FolderId(9);
     state.intents.make_folder(ino, place("folder"));
     let name = place("folder").name;
-    state.done(Done::Made { ino, id, name }, at(0));
+    state.done(
+        Done::Made {
+            ino,
+            id,
+            name,
+            is_new: true,
+        },
+        at(0),
+    );
     assert_eq!(state.take().0.folders, [(id, ino)]);
     state.done(Done::FolderRemoved(ino), at(1));
     let (commit, released) = state.take();

@@ -2,7 +2,7 @@
 //!
 //! Everything here runs under the outbox's lock, or on its journal's thread.
 use super::attributes;
-use super::conflict::Doubt;
+use super::conflict::{Doubt, apart};
 use super::files::{Base, Files};
 use super::recent::{MOST_SPENT, Recent, Told};
 use crate::api::{FileUrl, FolderId};
@@ -117,6 +117,24 @@ impl Around {
             self.tree.told(ino);
             tell.remember(ino, self.record(ino));
         }
+    }
+
+    /// What was put where the account has something that is shown again goes to another name: of two with one
+    /// name only one could be shown, and a folder would wait for its place for ever.
+    fn make_room(&self, tell: &mut Telling<'_>, ino: Ino, place: &Place) {
+        let there = self.tree.own_at(place.folder, &place.name);
+        let Some(there) = there.filter(|there| there.ino != ino) else {
+            return;
+        };
+        let to = apart(&self.tree, &there);
+        log::warn!(
+            "{} is shown again as the account has it; what was put there meanwhile is kept as {}",
+            there.name.to_string_lossy(),
+            to.name.to_string_lossy()
+        );
+        self.place(tell, &there, to.clone());
+        self.tree.disturb(there.ino, there.parent, &there.name);
+        self.tree.disturb(there.ino, to.folder, &to.name);
     }
 
     /// What is to be remembered of something the account was told.
@@ -308,6 +326,10 @@ impl Surroundings for Around {
         self.tree.bearer(key_of(thing))
     }
 
+    fn was_removed(&self, folder: Ino, thing: &Thing) -> bool {
+        self.tree.may_show(key_of(thing), folder)
+    }
+
     fn is_held(&self, url: &FileUrl) -> bool {
         self.versions.needs(url) || self.files.is_held(url)
     }
@@ -332,7 +354,8 @@ impl Surroundings for Around {
                 self.tree.stored(ino, url.id());
                 self.show_stored(ino, url, left);
             }
-            Done::Made { id, .. } => self.tree.made(ino, *id),
+            Done::Made { id, is_new, .. } if *is_new => self.tree.made(ino, *id),
+            Done::Made { id, .. } => self.tree.found(ino, *id),
             Done::Removed { url, was_there, .. } => {
                 self.removed(ino, NodeKey::File(url.id()), before);
                 if !was_there && let Some(node) = self.tree.own(ino) {
@@ -396,7 +419,7 @@ impl Surroundings for Around {
         folder.join(&*place.name)
     }
 
-    fn taken_back(&self, ino: Ino, has: Option<&Remote>) {
+    fn taken_back(&self, tell: &mut Telling<'_>, ino: Ino, has: Option<&Remote>) {
         let before = self.tree.own(ino);
         if let Some(file) = self.files.get(ino) {
             let mut state = file.lock();
@@ -413,6 +436,7 @@ impl Surroundings for Around {
         }
         match has {
             Some(Remote { thing, place, size }) => {
+                self.make_room(tell, ino, place);
                 self.tree.recall_local(ino);
                 match thing {
                     Thing::File(url) => self.tree.show(Node {
@@ -424,6 +448,10 @@ impl Surroundings for Around {
                     Thing::Folder(id) => {
                         self.tree
                             .show_folder(ino, Some(*id), place.folder, &place.name);
+                        if before.is_none() {
+                            // It was empty when it was removed, and what it holds now is to be seen.
+                            let _ = self.doubts.send(Doubt { ino, folder: ino });
+                        }
                     }
                 }
                 self.tree.told(ino);

@@ -7,7 +7,7 @@
 use super::{Inner, Volume};
 use crate::api::Requester;
 use crate::outbox::intent::Place;
-use crate::tree::{Caller, Ino, Node, name_with};
+use crate::tree::{Caller, Ino, Node, Tree, name_with};
 use crate::util::deadline::Deadline;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -20,7 +20,8 @@ use tokio::sync::mpsc;
 /// reference 3), and a silence after a flood.
 const LOOK: Duration = Duration::from_secs(120);
 
-/// A file whose replaced content was gone already.
+/// A file whose replaced content was gone already, with the folder that shows whether somebody else has replaced it.
+/// Or a folder, twice, that others have put something into.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Doubt {
     pub(super) ino: Ino,
@@ -63,7 +64,7 @@ impl Volume {
             if node.parent != doubt.folder || !tree.has_namesake(&node) {
                 return None;
             }
-            let to = self.apart(&node);
+            let to = apart(tree, &node);
             log::warn!(
                 "{} was changed by others as well; what was written here is kept as {}",
                 node.name.to_string_lossy(),
@@ -78,13 +79,17 @@ impl Volume {
             tree.give_name_back(node.parent, &node.name);
         }
     }
+}
 
-    /// Where a file goes whose name is somebody else's by now.
-    pub(super) fn apart(&self, node: &Node) -> Place {
-        Place {
-            folder: node.parent,
-            name: conflict_name(&node.name, self.inner.tree.now()).into_boxed_os_str(),
-        }
+/// Where something goes whose name is somebody else's by now.
+pub(super) fn apart(tree: &Tree, node: &Node) -> Place {
+    // Another one of that name may have had to go in the same second.
+    let names = (0..).map(|later| conflict_name(&node.name, tree.now() + later));
+    let mut free = names.filter(|name| !tree.shows(node.parent, name));
+    let name = free.next().unwrap_or_else(|| node.name.clone().into());
+    Place {
+        folder: node.parent,
+        name: name.into_boxed_os_str(),
     }
 }
 

@@ -1,4 +1,5 @@
 //! What was written becomes a version: sealed, on disk, and noted in the outbox.
+use super::conflict::apart;
 use super::files::{Base, FileState};
 use super::{Volume, VolumeError, attributes};
 use crate::outbox::Telling;
@@ -120,7 +121,7 @@ impl Volume {
         if inner.tree.is_gone(ino) {
             // Others have removed or replaced what it was made of.
             let place = if inner.tree.shows(here.folder, &here.name) {
-                self.apart(node)
+                apart(&inner.tree, node)
             } else {
                 here.clone()
             };

@@ -275,6 +275,8 @@ config! {
     appear_delay_seconds: f64 = 0.0;
     /// Time a deleted file is still listed.
     vanish_delay_seconds: f64 = 0.0;
+    /// Time a removed or moved folder is still listed where it was (reference 10 knows of no such lag, nor of none).
+    folder_vanish_delay_seconds: f64 = 0.0;
     /// Synthetic and mirrored files up to this size show their true Whirlpool, larger ones a stable arbitrary value.
     true_hash_limit: u64 = 1 << 20;
 

@@ -34,6 +34,16 @@ pub(crate) struct Folder {
     pub(crate) files: BTreeSet<String>,
 }
 
+/// A folder that is listed where it is not any more.
+#[derive(Debug, Clone)]
+pub(crate) struct GhostFolder {
+    pub(crate) id: u64,
+    pub(crate) parent: u64,
+    pub(crate) name: String,
+    pub(crate) created: i64,
+    until: Duration,
+}
+
 /// Access rules of a file, as `chattr` takes them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Acl {
@@ -92,6 +102,7 @@ impl StoredFile {
 pub(crate) struct State {
     folders: HashMap<u64, Folder>,
     files: HashMap<String, StoredFile>,
+    ghosts: Vec<GhostFolder>,
     next_folder: u64,
     rng: Rng,
 }
@@ -112,6 +123,7 @@ impl State {
         Self {
             folders: HashMap::from([(ROOT, root)]),
             files: HashMap::new(),
+            ghosts: Vec::new(),
             next_folder: FIRST_FOLDER,
             rng: Rng::with_seed(seed),
         }
@@ -300,6 +312,36 @@ impl State {
         }
     }
 
+    /// A folder that is about to go from where it is stays in that listing until then.
+    pub(crate) fn haunt(&mut self, id: u64, until: Duration) {
+        if let Some(folder) = self.folders.get(&id) {
+            let parent = folder.parent;
+            self.ghosts
+                .retain(|ghost| (ghost.id, ghost.parent) != (id, parent));
+            self.ghosts.push(GhostFolder {
+                id,
+                parent,
+                name: folder.name.clone(),
+                created: folder.created,
+                until,
+            });
+        }
+    }
+
+    /// The folders that are listed in one though they are not there any more.
+    pub(crate) fn ghosts_in(
+        &self,
+        parent: u64,
+        now: Duration,
+    ) -> impl Iterator<Item = &GhostFolder> {
+        let is_back = move |ghost: &GhostFolder| {
+            let there = self.folders.get(&ghost.id);
+            there.is_some_and(|folder| folder.parent == parent)
+        };
+        let ghosts = self.ghosts.iter();
+        ghosts.filter(move |ghost| ghost.parent == parent && now < ghost.until && !is_back(ghost))
+    }
+
     /// Removes a folder and all it holds; never the root.
     pub(crate) fn remove_folder(&mut self, id: u64) {
         if id == ROOT {
@@ -407,6 +449,7 @@ impl State {
         for id in gone {
             self.forget_file(&id);
         }
+        self.ghosts.retain(|ghost| now < ghost.until);
     }
 
     /// Path of a folder from the root, without a leading slash.

@@ -122,7 +122,7 @@ impl Surroundings for Ground {
     fn is_held(&self, _: &FileUrl) -> bool {
         false
     }
-    fn taken_back(&self, _: Ino, _: Option<&Remote>) {}
+    fn taken_back(&self, _: &mut Telling<'_>, _: Ino, _: Option<&Remote>) {}
     fn shown(&self) -> Vec<Ino> {
         Vec::new()
     }

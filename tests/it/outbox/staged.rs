@@ -6,7 +6,7 @@ use fake_1fichier::{Fake, content};
 use fichierfs::api::scheduler::Fingerprint;
 use fichierfs::api::{FileUrl, FolderId, Requester};
 use fichierfs::outbox::intent::{Done, Entry, Place, Remote, Thing, Version};
-use fichierfs::outbox::{Outbox, Settle, Surroundings};
+use fichierfs::outbox::{Outbox, Settle, Surroundings, Telling};
 use fichierfs::read::{ReadSettings, ReadTerms, Reader};
 use fichierfs::secret::ApiKey;
 use fichierfs::tree::{Ino, Store};
@@ -54,7 +54,7 @@ impl Surroundings for Ground {
     fn is_held(&self, _: &FileUrl) -> bool {
         false
     }
-    fn taken_back(&self, _: Ino, _: Option<&Remote>) {}
+    fn taken_back(&self, _: &mut Telling<'_>, _: Ino, _: Option<&Remote>) {}
     fn told(&self, _: &Done, _: Option<&Entry>, _: Option<&Entry>) -> Option<Vec<u8>> {
         None
     }

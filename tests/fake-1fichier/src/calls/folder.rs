@@ -8,6 +8,7 @@ use crate::lock;
 use crate::names;
 use crate::paris;
 use crate::reply::{Ko, Outcome};
+use crate::rules::seconds;
 use crate::state::{ROOT, State, StoredFile};
 use crate::world::World;
 
@@ -22,7 +23,7 @@ pub(crate) fn ls(world: &World, params: &Map<String, Value>) -> Outcome {
     let mut out = Map::new();
     let (mut sub_folders, files): (Vec<Value>, Vec<StoredFile>) = {
         let mut state = world.account.state();
-        if config.vanish_delay_seconds > 0.0 {
+        if config.vanish_delay_seconds > 0.0 || config.folder_vanish_delay_seconds > 0.0 {
             state.forget_ghosts(now);
         }
         let folder = state.folder(id).ok_or_else(Ko::not_found)?;
@@ -58,8 +59,11 @@ pub(crate) fn ls(world: &World, params: &Map<String, Value>) -> Outcome {
         let folders = children.iter().map(|f| {
             json!({ "id": f.id, "name": f.name, "create_date": paris::format(f.created), "pass": 0 })
         });
+        let ghosts = state.ghosts_in(id, now).map(|f| {
+            json!({ "id": f.id, "name": f.name, "create_date": paris::format(f.created), "pass": 0 })
+        });
         (
-            folders.collect(),
+            folders.chain(ghosts).collect(),
             state.listed(id, now).into_iter().cloned().collect(),
         )
     };
@@ -173,6 +177,7 @@ pub(crate) fn mv(world: &World, params: &Map<String, Value>) -> Outcome {
         return Err(Ko::new(200, "Folder already exists #340"));
     }
     if parent != old_parent {
+        haunt(world, &mut state, id);
         state.move_folder(id, parent);
     }
     if let Some(folder) = state.folder_mut(id) {
@@ -197,8 +202,17 @@ pub(crate) fn rm(world: &World, params: &Map<String, Value>) -> Outcome {
     if full && config.folder_rm == FolderRm::Refuse {
         return Err(Ko::new(200, "Folder is not empty #341"));
     }
+    haunt(world, &mut state, id);
     state.remove_folder(id);
     Ok(json!({ "status": "OK", "message": "" }))
+}
+
+/// The folder is on its way out of where it is, and listed there for a while.
+fn haunt(world: &World, state: &mut State, id: u64) {
+    let delay = world.config().folder_vanish_delay_seconds;
+    if delay > 0.0 {
+        state.haunt(id, world.clock.now() + seconds(delay));
+    }
 }
 
 pub(crate) fn share(world: &World, params: &Map<String, Value>) -> Outcome {

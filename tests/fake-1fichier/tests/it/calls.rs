@@ -385,6 +385,33 @@ fn deleted_and_new_files_lag_in_listings() {
 }
 
 #[test]
+fn removed_and_moved_folders_lag_in_listings_when_told_to() {
+    let fake = Fake::builder()
+        .config(|c| c.folder_vanish_delay_seconds = 60.0)
+        .start()
+        .expect("a fake");
+    let [dir, to] = ["dir", "to"].map(|name| fake.account().mkdir(0, name));
+    let [gone, moved] = ["gone", "moved"].map(|name| fake.account().mkdir(dir, name));
+    let count = |id: u64| {
+        let listing = call(&fake, "folder/ls", &json!({ "folder_id": id })).json();
+        listing["sub_folders"].as_array().map_or(0, Vec::len)
+    };
+    assert!(call(&fake, "folder/rm", &json!({ "folder_id": gone })).is_ok());
+    let mv = json!({ "folder_id": moved, "destination_folder_id": to });
+    assert!(call(&fake, "folder/mv", &mv).is_ok());
+    assert_eq!((count(dir), count(to)), (2, 1));
+    // Nothing is in it.
+    fake.clock().advance(std::time::Duration::from_secs(61));
+    assert_eq!((count(dir), count(to)), (0, 1));
+    // What comes back is there once.
+    let back = json!({ "folder_id": moved, "destination_folder_id": dir });
+    assert!(call(&fake, "folder/mv", &back).is_ok());
+    assert!(call(&fake, "folder/mv", &mv).is_ok());
+    assert!(call(&fake, "folder/mv", &back).is_ok());
+    assert_eq!((count(dir), count(to)), (1, 1));
+}
+
+#[test]
 fn a_shared_folder_has_a_public_listing() {
     let fake = start();
     let dir = fake.account().mkdir(0, "dir");
