@@ -147,7 +147,7 @@ impl Request {
     fn run(&self) -> ExitCode {
         let arguments = self.translated();
         if let Err(err) = super::parse(&arguments) {
-            return failed(mount8::USAGE, &super::one_line(&err));
+            return failed(mount8::USAGE, &super::one_line(&err, &arguments));
         }
         let entered = self.namespace.as_deref().map_or(Ok(()), enter_namespace);
         let outcome = entered.and_then(|()| Ok(start_background(&arguments)?));
