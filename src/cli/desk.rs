@@ -2,6 +2,7 @@
 //! account's lock.
 use super::exit::Failure;
 use super::files;
+use super::output::counted;
 use crate::config::{Account, AccountOptions, Surroundings};
 use crate::control::client::AskError;
 use crate::control::{Answer, Client, Request, Seen, Within, find};
@@ -130,10 +131,7 @@ pub(super) fn ended(seen: &Seen) -> Result<ExitCode, Failure> {
 }
 
 fn lack(seen: &Seen) -> Option<String> {
-    let folders = |count| match count {
-        1 => "1 folder is".to_owned(),
-        more => format!("{more} folders are"),
-    };
+    let folders = |count| counted(count, "folder is", "folders are");
     match (seen.unlisted, seen.partial) {
         (0, 0) => None,
         (0, partial) => Some(format!(

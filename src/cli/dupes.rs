@@ -3,7 +3,7 @@
 use super::desk::{self, Desk};
 use super::exit::Failure;
 use super::files;
-use super::output::{binary, printable, say};
+use super::output::{binary, counted, printable, say};
 use crate::config::AccountOptions;
 use crate::control::client::AskError;
 use crate::control::index::{Compared, MOST_REMOVED, Twin, TwinId};
@@ -283,16 +283,16 @@ fn sum(compared: &Compared, deletes: bool, files: u64, bytes: u64, is_offline: b
         )
     } else {
         format!(
-            "{} hold {} contents; {} would be free with one of each\n",
+            "{} hold {}; {} would be free with one of each\n",
             files::count(compared.files),
-            compared.groups,
+            counted(compared.groups, "content", "contents"),
             binary(compared.spare_bytes)
         )
     };
     if compared.unhashed > 0 {
         let _ = writeln!(
             text,
-            "{} could not be compared: the service has told no hash of them yet",
+            "{} could not be compared: the service has told no hash yet",
             files::count(compared.unhashed)
         );
     }

@@ -1,6 +1,6 @@
 //! What commands write on standard output, and how they word it.
 use super::exit::Failure;
-pub(super) use crate::util::human::{binary, decimal, printable};
+pub(super) use crate::util::human::{binary, counted, decimal, printable};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
