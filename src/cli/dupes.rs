@@ -3,15 +3,15 @@
 use super::desk::{self, Desk};
 use super::exit::Failure;
 use super::files;
-use super::output::{binary, counted, printable, say};
+use super::output::{agreed, binary, counted, printable, say};
 use crate::config::AccountOptions;
 use crate::control::client::AskError;
 use crate::control::index::{Compared, MOST_REMOVED, Twin, TwinId};
 use crate::control::{self, Answer, Keep, Removed, Request, Spare, Twins};
 use crate::util::clock::Clock;
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use std::fmt::Write as _;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -367,17 +367,7 @@ fn confirmed(compared: &Compared) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
         bail!("{what} would be removed; say --yes if that is meant");
     }
-    // A person at a terminal sees this, or answers nothing.
-    let _ = write!(io::stderr(), "Remove {what} from the account? [y/N] ");
-    let mut line = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .context("cannot hear the answer")?;
-    Ok(matches!(
-        line.trim().to_ascii_lowercase().as_str(),
-        "y" | "yes"
-    ))
+    agreed(&format!("Remove {what} from the account?"))
 }
 
 #[cfg(test)]
