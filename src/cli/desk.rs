@@ -42,7 +42,7 @@ pub(super) fn open(
             // It may be a path of the account.
             Err(error) if !path.is_absolute() => {
                 return Err(error.context(format!(
-                    "{} is no path in the account (such as /films) and none in a mount",
+                    "{} is no path in the account (such as --account NAME /films) and none in a mount",
                     path.display()
                 )));
             }
