@@ -6,16 +6,16 @@
 //!
 //! ```text
 //! cli ──▶ mount            assembles the parts, runs the session, ends it cleanly
-//!          └▶ fs           kernel adaptor; the only module that knows fuser and errno
+//!          └▶ fs           kernel requests in, answers out; alone knows fuser and errno
 //!              ├▶ tree     what exists: inodes, names, attributes, listings
-//!              ├▶ read     bytes out: tokens, streams, read-ahead, memory blocks
+//!              ├▶ read     bytes out: tokens, streams, read-ahead, memory, disk cache
 //!              ├▶ write    bytes in
 //!              └▶ outbox   what the account still has to be told
-//!                   └▶ api the service's client: typed calls, scheduler, errors; the only module that knows HTTP
+//!                   └▶ api the service's client: typed calls, scheduler, errors; alone knows the service's HTTP
 //! errand (what commands ask of the account beside the drive) uses api alone
 //! control (the mount's socket) reads snapshots the parts hand out
 //!  └▶ page (status page and metrics over HTTP) shows what the socket tells
-//! hook (`--on-change`) tells others which folders changed; beside `api` the only one that knows HTTP
+//! hook (`--on-change`) tells others which folders changed, by a command or over HTTP
 //! config, logging, secret, util     beside them all
 //! ```
 //!

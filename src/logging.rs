@@ -80,6 +80,10 @@ pub fn init(verbosity: Verbosity, role: Role) {
                 if record.level() <= Level::Warn && RELAY.load(Ordering::Relaxed) {
                     // The terminal may be gone; the file has the line all the same.
                     let _ = writeln!(io::stderr(), "{}", plain(record));
+                    // Without a file the line would go to the same terminal.
+                    if lock(&FILE).is_none() {
+                        return Ok(());
+                    }
                 }
                 let time = out.timestamp_seconds();
                 let (level, target) = (record.level(), record.target());

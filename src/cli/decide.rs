@@ -2,7 +2,7 @@
 use super::exit::Failure;
 use super::files;
 use super::mounts;
-use super::output::{binary, printable, say};
+use super::output::{agreed, binary, printable, say};
 use crate::config::AccountName;
 use crate::control::client::AskError;
 use crate::control::unsent::{Change, UnsentFigures};
@@ -10,7 +10,7 @@ use crate::control::{Answer, Client, Request, Unsent};
 use anyhow::{Context, anyhow, bail};
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -156,18 +156,7 @@ fn confirmed(name: &str, unsent: &Unsent) -> anyhow::Result<bool> {
             files::count(unsent.count)
         );
     }
-    let mut err = io::stderr();
-    // A person at a terminal sees this, or answers nothing.
-    let _ = write!(err, "{}", question(name, unsent));
-    let mut line = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .context("cannot hear the answer")?;
-    Ok(matches!(
-        line.trim().to_ascii_lowercase().as_str(),
-        "y" | "yes"
-    ))
+    agreed(&question(name, unsent))
 }
 
 fn question(name: &str, unsent: &Unsent) -> String {
@@ -186,7 +175,7 @@ fn question(name: &str, unsent: &Unsent) -> String {
     }
     let _ = write!(
         text,
-        "{} that the account does not have would be lost. Discard these changes? [y/N] ",
+        "{} that the account does not have would be lost. Discard these changes?",
         binary(unsent.bytes)
     );
     text
@@ -230,7 +219,6 @@ mod tests {
             "  a?b: 2.0 KiB not uploaded (over quota)\n",
             "  and 2 more\n",
             "1.0 MiB that the account does not have would be lost",
-            "[y/N]",
         ] {
             assert!(text.contains(says), "{says}: {text}");
         }

@@ -2,6 +2,7 @@
 //! account's lock.
 use super::exit::Failure;
 use super::files;
+use super::output::counted;
 use crate::config::{Account, AccountOptions, Surroundings};
 use crate::control::client::AskError;
 use crate::control::{Answer, Client, Request, Seen, Within, find};
@@ -41,7 +42,7 @@ pub(super) fn open(
             // It may be a path of the account.
             Err(error) if !path.is_absolute() => {
                 return Err(error.context(format!(
-                    "{} is no path in the account (such as /films) and none in a mount",
+                    "{} is no path in the account (such as --account NAME /films) and none in a mount",
                     path.display()
                 )));
             }
@@ -130,10 +131,7 @@ pub(super) fn ended(seen: &Seen) -> Result<ExitCode, Failure> {
 }
 
 fn lack(seen: &Seen) -> Option<String> {
-    let folders = |count| match count {
-        1 => "1 folder is".to_owned(),
-        more => format!("{more} folders are"),
-    };
+    let folders = |count| counted(count, "folder is", "folders are");
     match (seen.unlisted, seen.partial) {
         (0, 0) => None,
         (0, partial) => Some(format!(

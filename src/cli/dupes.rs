@@ -3,15 +3,15 @@
 use super::desk::{self, Desk};
 use super::exit::Failure;
 use super::files;
-use super::output::{binary, printable, say};
+use super::output::{agreed, binary, counted, printable, say};
 use crate::config::AccountOptions;
 use crate::control::client::AskError;
 use crate::control::index::{Compared, MOST_REMOVED, Twin, TwinId};
 use crate::control::{self, Answer, Keep, Removed, Request, Spare, Twins};
 use crate::util::clock::Clock;
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use std::fmt::Write as _;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -283,16 +283,16 @@ fn sum(compared: &Compared, deletes: bool, files: u64, bytes: u64, is_offline: b
         )
     } else {
         format!(
-            "{} hold {} contents; {} would be free with one of each\n",
+            "{} hold {}; {} would be free with one of each\n",
             files::count(compared.files),
-            compared.groups,
+            counted(compared.groups, "content", "contents"),
             binary(compared.spare_bytes)
         )
     };
     if compared.unhashed > 0 {
         let _ = writeln!(
             text,
-            "{} could not be compared: the service has told no hash of them yet",
+            "{} could not be compared: the service has told no hash yet",
             files::count(compared.unhashed)
         );
     }
@@ -367,17 +367,7 @@ fn confirmed(compared: &Compared) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
         bail!("{what} would be removed; say --yes if that is meant");
     }
-    // A person at a terminal sees this, or answers nothing.
-    let _ = write!(io::stderr(), "Remove {what} from the account? [y/N] ");
-    let mut line = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .context("cannot hear the answer")?;
-    Ok(matches!(
-        line.trim().to_ascii_lowercase().as_str(),
-        "y" | "yes"
-    ))
+    agreed(&format!("Remove {what} from the account?"))
 }
 
 #[cfg(test)]

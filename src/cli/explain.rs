@@ -3,7 +3,7 @@
 //! Costs no call to the service, and reads nothing.
 use super::exit::Failure;
 use super::files;
-use super::output::{self, binary, printable, say};
+use super::output::{self, binary, counted, printable, say};
 use crate::control::client::AskError;
 use crate::control::explain::{Explained, FileReading, Held, Listed, OpenHandle, SlowRead, Times};
 use crate::control::{self, Answer, Request};
@@ -107,10 +107,7 @@ fn listing(listed: &Listed) -> String {
             } else {
                 ""
             };
-            let entries = match entries {
-                1 => "1 entry".to_owned(),
-                more => format!("{more} entries"),
-            };
+            let entries = counted(entries, "entry", "entries");
             format!("{entries}{part}, {age} s old{old}; {again}")
         }
         _ if listed.kept == "disk" => format!("kept on disk, not in memory; {again}"),

@@ -1,6 +1,7 @@
 //! The files a command is told of, one after the other, each with the process that serves its mount.
 use super::exit;
 use super::mounts;
+use super::output::counted;
 use crate::control::Client;
 use anyhow::{Context, anyhow};
 use std::fs::{self, File, OpenOptions};
@@ -80,10 +81,7 @@ pub(super) fn server(given: &Path) -> anyhow::Result<(PathBuf, Client)> {
 
 /// A number of files in words.
 pub(super) fn count(files: u64) -> String {
-    match files {
-        1 => "1 file".to_owned(),
-        more => format!("{more} files"),
-    }
+    counted(files, "file", "files")
 }
 
 /// Opens a file or folder without reading it: it keeps its number while this lives.

@@ -280,7 +280,7 @@ mod tests {
         let mut all = vec!["fstab"];
         all.extend(arguments);
         let all: Vec<OsString> = all.into_iter().map(OsString::from).collect();
-        let cli = super::super::parse(&all).map_err(|err| super::super::one_line(&err))?;
+        let cli = super::super::parse(&all).map_err(|err| super::super::one_line(&err, &all))?;
         let super::super::Command::Fstab(args) = cli.command else {
             return Err("another command".into());
         };

@@ -100,13 +100,7 @@ impl Request {
                 // There is no mtab to be kept out of any more.
                 'n' => {}
                 'o' | 't' | 'N' => {
-                    let rest = &letters[at + 1..];
-                    let value = if rest.is_empty() {
-                        more.next()
-                            .ok_or_else(|| anyhow!("-{letter} takes a value"))?
-                    } else {
-                        rest.into()
-                    };
+                    let value = value_of(letter, &letters[at + 1..], more)?;
                     match letter {
                         'o' => self.options.push(value),
                         'N' => self.namespace = Some(value.into()),
@@ -147,7 +141,7 @@ impl Request {
     fn run(&self) -> ExitCode {
         let arguments = self.translated();
         if let Err(err) = super::parse(&arguments) {
-            return failed(mount8::USAGE, &super::one_line(&err));
+            return failed(mount8::USAGE, &super::one_line(&err, &arguments));
         }
         let entered = self.namespace.as_deref().map_or(Ok(()), enter_namespace);
         let outcome = entered.and_then(|()| Ok(start_background(&arguments)?));
@@ -176,6 +170,20 @@ fn failed(code: u8, why: &str) -> ExitCode {
     // Where there is no standard error, nobody can be told.
     let _ = writeln!(io::stderr(), "{NAME}: {why}");
     ExitCode::from(code)
+}
+
+/// The value of the switch `letter`: the rest of its bundle, else the next argument.
+pub(super) fn value_of(
+    letter: char,
+    rest: &str,
+    more: &mut impl Iterator<Item = OsString>,
+) -> anyhow::Result<OsString> {
+    if rest.is_empty() {
+        more.next()
+            .ok_or_else(|| anyhow!("-{letter} takes a value"))
+    } else {
+        Ok(rest.into())
+    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ pub mod warm;
 
 use crate::logging::{self, Role, Verbosity};
 use crate::util::paint::Paint;
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::Failure;
 use std::ffi::OsString;
@@ -142,7 +143,7 @@ pub fn main() -> ExitCode {
     }
     match parse(&arguments) {
         Ok(cli) => exit::report("fichierfs", run(cli, &arguments)),
-        Err(err) => refuse(&err),
+        Err(err) => refuse(&err, &arguments),
     }
 }
 
@@ -219,7 +220,7 @@ pub fn declaration() -> clap::Command {
 }
 
 /// Tells what clap has to tell: help where it was asked for, else one line.
-fn refuse(err: &clap::Error) -> ExitCode {
+fn refuse(err: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if !err.use_stderr() {
         // Help or the version. A reader that has gone (`| head`) is none of our troubles.
         let mut out = io::stdout();
@@ -231,24 +232,69 @@ fn refuse(err: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let name = Paint::of(&io::stderr()).bad("fichierfs:");
-    let _ = writeln!(io::stderr(), "{name} {}", one_line(err));
+    let _ = writeln!(io::stderr(), "{name} {}", one_line(err, arguments));
     ExitCode::from(exit::USAGE)
 }
 
-/// Clap's message without the usage it adds, in one line.
-pub(crate) fn one_line(err: &clap::Error) -> String {
-    let rendered = err.render().to_string();
+/// Clap's message about `arguments` without the usage it adds, in one line, with the help that says more.
+pub(crate) fn one_line(err: &clap::Error, arguments: &[OsString]) -> String {
+    let declaration = declaration();
+    let (command, name) = meant(&declaration, arguments);
+    let said = match err.kind() {
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            missing(command)
+        }
+        _ => without_usage(&err.render().to_string()),
+    };
+    format!("{said} (see: {name} --help)")
+}
+
+/// The command that `arguments` begin with, and how it is called.
+fn meant<'a>(
+    declaration: &'a clap::Command,
+    arguments: &[OsString],
+) -> (&'a clap::Command, String) {
+    let mut command = declaration;
+    let mut name = declaration.get_name().to_owned();
+    for argument in arguments {
+        if let Some(found) = command.find_subcommand(argument) {
+            name = format!("{name} {}", found.get_name());
+            command = found;
+        } else if !argument.to_string_lossy().starts_with('-') {
+            break;
+        }
+    }
+    (command, name)
+}
+
+/// What is said when `command` was typed without one of its own commands.
+fn missing(command: &clap::Command) -> String {
+    /// Commands named at most: more are better read in the help.
+    const MOST: usize = 5;
+    let names: Vec<&str> = command
+        .get_subcommands()
+        .filter(|it| !it.is_hide_set())
+        .map(clap::Command::get_name)
+        .collect();
+    if names.is_empty() || names.len() > MOST {
+        return "a command is missing".to_owned();
+    }
+    format!("a command is missing: {}", names.join(", "))
+}
+
+fn without_usage(rendered: &str) -> String {
     let said = rendered
         .split("\n\nUsage:")
         .next()
         .unwrap_or_default()
         .split("\n\nFor more information")
         .next()
-        .unwrap_or_default();
+        .unwrap_or_default()
+        .replace("\n\n  tip: ", "; ");
     let words: Vec<&str> = said.split_whitespace().collect();
     let said = words.join(" ");
     let said = said.strip_prefix("error: ").unwrap_or(&said);
-    format!("{} (see: fichierfs --help)", said.trim_end_matches('.'))
+    said.trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]
@@ -263,17 +309,37 @@ mod tests {
 
     #[test]
     fn refusals_fit_in_one_line() {
-        for (arguments, says) in [
-            (vec!["mount", "--frobnicate", "/x"], "--frobnicate"),
-            (vec!["mount"], "MOUNTPOINT"),
-            (vec!["mount", "--cache-size", "lots", "/x"], "20GB"),
-            (vec!["dance"], "dance"),
-            (vec![], "subcommand"),
-            (vec!["-v", "-q", "account"], "quiet"),
+        for (arguments, says, help) in [
+            (
+                vec!["mount", "--forground", "/x"],
+                "'--forground' found; a similar argument exists: '--foreground' (",
+                "fichierfs mount",
+            ),
+            (vec!["mount"], "MOUNTPOINT", "fichierfs mount"),
+            (
+                vec!["mount", "--cache-size", "lots", "/x"],
+                "20GB",
+                "fichierfs mount",
+            ),
+            (vec!["dance"], "dance", "fichierfs"),
+            (vec![], "a command is missing (", "fichierfs"),
+            (
+                vec!["-v", "cache"],
+                "a command is missing: status, clear, verify (",
+                "fichierfs cache",
+            ),
+            (
+                vec!["cache", "clear", "--all"],
+                "--all",
+                "fichierfs cache clear",
+            ),
+            (vec!["-v", "-q", "account"], "quiet", "fichierfs account"),
         ] {
             let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
-            let line = one_line(&parse(&arguments).unwrap_err());
+            let line = one_line(&parse(&arguments).unwrap_err(), &arguments);
             assert!(line.contains(says), "{arguments:?}: {line}");
+            let end = format!("(see: {help} --help)");
+            assert!(line.ends_with(&end), "{arguments:?}: {line}");
             assert!(!line.contains('\n') && !line.contains("Usage"), "{line}");
         }
     }
@@ -285,7 +351,7 @@ mod tests {
         ) {
             let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
             if let Err(err) = parse(&arguments) {
-                prop_assert!(!one_line(&err).contains('\n'));
+                prop_assert!(!one_line(&err, &arguments).contains('\n'));
             }
         }
     }

@@ -1,8 +1,9 @@
 //! What commands write on standard output, and how they word it.
 use super::exit::Failure;
-pub(super) use crate::util::human::{binary, decimal, printable};
+pub(super) use crate::util::human::{binary, counted, decimal, printable};
+use anyhow::Context;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::{self, BufRead, Write as _};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -33,6 +34,21 @@ pub(super) fn hint(text: &str) {
         // Where there is no standard error, nobody can be told.
         let _ = writeln!(io::stderr(), "{text}");
     }
+}
+
+/// Asks a person at the terminal; all but yes is no.
+pub(super) fn agreed(question: &str) -> anyhow::Result<bool> {
+    // A person at a terminal sees this, or answers nothing.
+    let _ = write!(io::stderr(), "{question} [y/N] ");
+    let mut line = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .context("cannot hear the answer")?;
+    Ok(matches!(
+        line.trim().to_ascii_lowercase().as_str(),
+        "y" | "yes"
+    ))
 }
 
 /// Writes what was asked for itself, such as JSON, also with `--quiet`. A reader that has seen enough

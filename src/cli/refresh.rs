@@ -4,7 +4,7 @@
 //! The service allows one listing of a folder in 30 s; what comes too soon waits, and says so.
 use super::exit::{self, Failure};
 use super::mounts;
-use super::output::{hint, printable, say};
+use super::output::{counted, hint, printable, say};
 use crate::control::client::AskError;
 use crate::control::{Answer, Changed, Client, Refreshed, Request};
 use anyhow::{Context, anyhow, bail};
@@ -129,10 +129,7 @@ fn tell(path: &Path, refreshed: &Refreshed) -> Result<ExitCode, Failure> {
 
 /// What came of it, in words.
 fn words(refreshed: &Refreshed) -> String {
-    let entries = match refreshed.entries {
-        1 => "1 entry".to_owned(),
-        count => format!("{count} entries"),
-    };
+    let entries = counted(refreshed.entries, "entry", "entries");
     match refreshed.changed {
         None => format!("{entries}, not known before"),
         Some(Changed {

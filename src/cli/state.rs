@@ -2,7 +2,7 @@
 use super::desk::{self, Desk};
 use super::exit::Failure;
 use super::files;
-use super::output::{printable, say};
+use super::output::{counted, printable, say};
 use crate::config::AccountOptions;
 use crate::control::client::AskError;
 use crate::control::local_state::{self, StateWriter};
@@ -122,10 +122,7 @@ fn export(args: ExportArgs) -> Result<ExitCode, Failure> {
     if told.waiting > 0 {
         log::warn!(
             "{} not in the account yet, and nothing of them is in this; run: fichierfs sync",
-            match told.waiting {
-                1 => "1 file or folder is".to_owned(),
-                more => format!("{more} files and folders are"),
-            }
+            counted(told.waiting, "file or folder is", "files and folders are")
         );
     }
     desk::ended(&told.seen)

@@ -8,7 +8,7 @@ mod writing;
 
 use super::exit::Failure;
 use super::mounts;
-use super::output::{self, binary, decimal, printable, say};
+use super::output::{self, binary, counted, decimal, printable, say};
 use crate::config::AccountName;
 use crate::control::client::AskError;
 use crate::control::status::{
@@ -275,10 +275,7 @@ fn names(tree: &TreeFigures) -> String {
         0 => String::new(),
         count => format!(", {count} being looked at again"),
     };
-    let folders = match tree.folders {
-        1 => "1 folder".to_owned(),
-        count => format!("{count} folders"),
-    };
+    let folders = counted(tree.folders, "folder", "folders");
     format!(
         "{folders} known, the entries of {} in memory ({}){refreshing}",
         tree.listings,
@@ -295,7 +292,8 @@ fn kept(tree: &TreeFigures) -> String {
         text.push_str(", was damaged or of another version and comes again from the account");
     }
     if tree.store_damaged > 0 {
-        let _ = write!(text, ", {} damaged records set aside", tree.store_damaged);
+        let records = counted(tree.store_damaged, "record", "records");
+        let _ = write!(text, ", {records} set aside after damage");
     }
     text
 }
@@ -303,7 +301,8 @@ fn kept(tree: &TreeFigures) -> String {
 /// How far the tree is known, unless there is nothing to tell.
 fn crawl(tree: &TreeFigures) -> Option<String> {
     let crawl = &tree.crawl;
-    let known = format!("{} of {} folders listed", tree.folders_listed, tree.folders);
+    let folders = counted(tree.folders, "folder", "folders");
+    let known = format!("{} of {folders} listed", tree.folders_listed);
     let failed = match crawl.failed {
         0 => String::new(),
         count => format!(", {count} to be tried again"),
@@ -399,12 +398,12 @@ fn contents(reading: &ReadFigures) -> String {
         speed => format!(", {}/s now", binary(speed)),
     };
     format!(
-        "{} read, {} of it downloaded{speed}{limit}; {} of {} memory, {} connections",
+        "{} read, {} of it downloaded{speed}{limit}; {} of {} memory, {}",
         binary(reading.asked_bytes),
         binary(reading.fetched_bytes),
         binary(reading.memory_bytes),
         binary(reading.memory_budget_bytes),
-        reading.connections,
+        counted(reading.connections, "connection", "connections"),
     )
 }
 
@@ -414,10 +413,10 @@ fn disk_line(disk: &DiskFigures) -> String {
         Some(problem) => format!("; not used: {problem}"),
     };
     format!(
-        "{} of {}, {} files{problem}",
+        "{} of {}, {}{problem}",
         binary(disk.bytes),
         binary(disk.budget_bytes),
-        disk.files
+        counted(disk.files, "file", "files")
     )
 }
 

@@ -74,11 +74,13 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 /// Waits for one mount or path; how much failed there.
 fn one(client: &mut Client, inode: Option<u64>, path: &str, json: bool) -> anyhow::Result<u64> {
     let mut progress = Progress::new(json);
-    let answer = client.ask_long(&Request::Sync { inode }, |told| {
-        if let Answer::Left(left) = told {
-            show(&mut progress, path, left);
-        }
-    })?;
+    let answer = client
+        .ask_long(&Request::Sync { inode }, |told| {
+            if let Answer::Left(left) = told {
+                show(&mut progress, path, left);
+            }
+        })
+        .with_context(|| printable(path))?;
     let Answer::Synced(synced) = answer else {
         return Err(AskError::Malformed.into());
     };

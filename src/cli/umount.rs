@@ -2,6 +2,7 @@
 //! account everything by then.
 use super::exit::Failure;
 use super::mounts;
+use super::output::counted;
 use super::progress::Progress;
 use super::sync;
 use crate::control::client::{self, AskError};
@@ -111,9 +112,8 @@ fn uploaded(
         }
         Ok(Some(Answer::Synced(synced))) if synced.failed > 0 => {
             log::warn!(
-                "{} files or folders were not taken by the account; they are kept, and the next mount says \
-                 why (fichierfs status)",
-                synced.failed
+                "the account did not take {}; the next mount says why (fichierfs status)",
+                counted(synced.failed, "file or folder", "files and folders")
             );
         }
         Ok(_) => {}
@@ -147,8 +147,10 @@ fn explain(err: MountError, given: &Path) -> anyhow::Error {
     let MountError::Busy { mountpoint } = err else {
         return err.into();
     };
+    // This process uses it as well when it was started from a folder there.
     let users: Vec<String> = users::of(&mountpoint)
         .iter()
+        .filter(|user| user.pid != std::process::id())
         .map(|user| format!("{} ({})", user.name, user.pid))
         .collect();
     let by = if users.is_empty() {

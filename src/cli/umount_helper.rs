@@ -4,7 +4,7 @@
 //! Promises: `umount` returns when the account has what was written, as one of a disk returns when the
 //! disk has it; nothing that does not go ahead is waited for longer than two minutes.
 use super::exit::{self, Failure, mount8};
-use super::helper::enter_namespace;
+use super::helper::{enter_namespace, value_of};
 use super::umount::{self, Args};
 use crate::logging::{self, Role, Verbosity};
 use anyhow::{anyhow, bail};
@@ -105,13 +105,7 @@ impl Request {
                 // There is no mtab, and a mount that is busy stays as it is.
                 'n' | 'r' => {}
                 'N' | 't' => {
-                    let rest = &letters[at + 1..];
-                    let value = if rest.is_empty() {
-                        more.next()
-                            .ok_or_else(|| anyhow!("-{letter} takes a value"))?
-                    } else {
-                        rest.into()
-                    };
+                    let value = value_of(letter, &letters[at + 1..], more)?;
                     if letter == 'N' {
                         self.namespace = Some(value.into());
                     }

@@ -4,7 +4,7 @@ use super::asked::{Headers, Target, is_fetchable};
 use super::done::{Done, FetchResult, FetchedUrl, Fetching, Job};
 use super::refusal::Refusal;
 use super::run::{Desk, News, Places};
-use crate::api::{FileUrl, RemoteJob};
+use crate::api::{ErrorKind, FileUrl, RemoteJob};
 
 /// Addresses of one request at most: what other clients have used (API reference 8).
 pub const URLS_AT_ONCE: usize = 5;
@@ -31,7 +31,7 @@ impl<P: Places> Desk<'_, P> {
             )));
         }
         let (subject, id) = self
-            .folder(into, "is a file; what is fetched goes into a folder")
+            .folder(into, "this is a file; what is fetched goes into a folder")
             .await?;
         let asked: Vec<&str> = urls.iter().map(String::as_str).collect();
         let number = self
@@ -70,7 +70,12 @@ impl<P: Places> Desk<'_, P> {
             .client
             .remote_info(&self.ask(), id)
             .await
-            .map_err(|error| Refusal::of_call(&format!("request {id}"), &error))?;
+            .map_err(|error| match error.kind {
+                ErrorKind::NotFound => Refusal(format!(
+                    "the service knows no request {id}; see: fichierfs fetch --list"
+                )),
+                _ => Refusal::of_call(&format!("request {id}"), &error),
+            })?;
         let results = detail.results.iter().map(|it| FetchedUrl {
             url: it.source.to_string(),
             file: it.file.as_ref().map(FileUrl::to_string),

@@ -9,7 +9,7 @@ use super::run::{Desk, News, Places};
 use crate::api::{FolderDetail, FolderId, Share, ShareWith};
 
 /// What a file is told that was to be shared.
-const A_FILE: &str = "is a file; everybody who has its link (`fichierfs link`) can load it, unless it has \
+const A_FILE: &str = "this is a file; everybody who has its link (`fichierfs link`) can load it, unless it has \
                       a password (`fichierfs protect`)";
 
 impl<P: Places> Desk<'_, P> {

@@ -39,7 +39,10 @@ impl<P: Places> Desk<'_, P> {
             return Err(Refusal::new("one name is for one link"));
         }
         let (subject, folder) = self
-            .folder(into, "is a file; what is taken over goes into a folder")
+            .folder(
+                into,
+                "this is a file; what is taken over goes into a folder",
+            )
             .await?;
         let terms = Terms {
             folder,

@@ -9,6 +9,7 @@ use super::signals::{Signal, Signals};
 use crate::outbox::Outbox;
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
+use crate::util::human::counted;
 use bytesize::ByteSize;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -218,10 +219,7 @@ impl<'a> Progress<'a> {
 }
 
 fn changes(count: usize) -> String {
-    match count {
-        1 => "1 file or folder".to_owned(),
-        more => format!("{more} files and folders"),
-    }
+    counted(count as u64, "file or folder", "files and folders")
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use crate::tree::{Caller, Ino, Store, Tree};
 use crate::util::clock::Clock;
 use crate::util::crypto;
 use crate::util::deadline::Deadline;
+use crate::util::human::counted;
 use crate::write::volume::Volume;
 use anyhow::{Context, bail};
 use std::io;
@@ -338,8 +339,12 @@ fn begin(volume: &Volume, read_only: bool) {
     }
     if !waiting.failed.is_empty() {
         log::warn!(
-            "{} files or folders were not taken by the account; `fichierfs status` says why",
-            waiting.failed.len()
+            "the account did not take {}; `fichierfs status` says why",
+            counted(
+                waiting.failed.len() as u64,
+                "file or folder",
+                "files and folders"
+            )
         );
     }
     if !read_only {

@@ -5,7 +5,7 @@
 use crate::control::Status;
 use crate::control::status::{DownloadFigures, GateFigures, LargeFigures, because};
 use crate::control::unsent::UploadFigures;
-use crate::util::human::{binary, decimal, is_unruly, percent, seconds_left, span};
+use crate::util::human::{binary, counted, decimal, is_unruly, percent, seconds_left, span};
 use jiff::{Timestamp, Zoned};
 use std::fmt::{self, Display, Write as _};
 
@@ -155,10 +155,6 @@ fn state(status: &Status) -> State {
             State::Busy(format!("{what} on the way to the account{gone}"))
         }
     }
-}
-
-fn counted(count: u64, one: &str, more: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { more })
 }
 
 fn header(html: &mut Html, status: &Status, now: &Zoned) {

@@ -19,6 +19,11 @@ pub fn span(seconds: u64) -> String {
     units.join(" ")
 }
 
+/// A number of things, called by the word for one of them or for several.
+pub fn counted(count: u64, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
+}
+
 /// How much of `of` is done, in whole percent; nothing of nothing is all of it.
 pub fn percent(done: u64, of: u64) -> u64 {
     let percent = (u128::from(done.min(of)) * 100).checked_div(u128::from(of));
@@ -56,6 +61,8 @@ mod tests {
         assert_eq!(binary(3 << 20), "3.0 MiB");
         assert_eq!(decimal(1_500_000_000_000), "1.5 TB");
         assert_eq!((span(0), span(7_325)), ("0s".into(), "2h 2m".into()));
+        assert_eq!(counted(1, "file", "files"), "1 file");
+        assert_eq!(counted(0, "file", "files"), "0 files");
         assert_eq!(
             (percent(0, 0), percent(1, 3), percent(9, 3)),
             (100, 33, 100)

@@ -46,11 +46,6 @@ impl Paint {
         self.with("32", text)
     }
 
-    /// A heading: bold.
-    pub fn strong(self, text: &str) -> String {
-        self.with("1", text)
-    }
-
     fn with(self, code: &str, text: &str) -> String {
         if self.is_on {
             format!("\x1b[{code}m{text}\x1b[0m")

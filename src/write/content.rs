@@ -208,21 +208,6 @@ impl Content {
         ends.max().unwrap_or(0)
     }
 
-    /// The same with the staging files' numbers changed.
-    #[must_use]
-    pub fn renumbered(&self, number: impl Fn(u64) -> u64) -> Self {
-        let mut content = Self::empty();
-        content.size = self.size;
-        for (range, mapped) in self.map.iter() {
-            let source = match &mapped.source {
-                Source::Staged(stage) => Source::Staged(number(*stage)),
-                remote @ Source::Remote(_) => remote.clone(),
-            };
-            content.put(range.clone(), source, mapped.shift);
-        }
-        content
-    }
-
     /// Writes it into a record.
     pub fn write(&self, to: &mut Writer) {
         to.number(self.size);

@@ -211,13 +211,8 @@ impl StagedFile {
         state.now.clone()
     }
 
-    /// Seals a version, if there is anything to it that the last one had not; `fresh` gives a number should
-    /// its staging files be put into one. Waits for the disk.
-    pub fn seal_version(&self, fresh: impl FnOnce() -> u64) -> Option<Sealed> {
-        Some(self.merged(self.begin_version()?, fresh))
-    }
-
-    /// The same without looking at how many staging files it consists of; waits for a write under way only.
+    /// Seals a version, if there is anything to it that the last one had not. Waits for a write under way only;
+    /// [`StagedFile::merged`] puts its staging files into one.
     pub fn begin_version(&self) -> Option<Sealed> {
         let mut state = lock(&self.state);
         if !self.is_changed.swap(false, Ordering::AcqRel) {
@@ -228,7 +223,8 @@ impl StagedFile {
         Some(state.now.clone())
     }
 
-    /// A version that was just sealed, its staging files put into one if they are many. Waits for the disk.
+    /// A version that was just sealed, its staging files put into one if they are many, which gets the number
+    /// that `fresh` gives. Waits for the disk.
     pub fn merged(&self, mut sealed: Sealed, fresh: impl FnOnce() -> u64) -> Sealed {
         // Without the lock: readers must not wait for it.
         let before = sealed.content.clone();

@@ -173,12 +173,6 @@ struct ChattrAnswer {
     updated: Scalar,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ScanAnswer {
-    message: Scalar,
-}
-
 impl Client {
     /// Renames own files in their folders, several in one call (API reference 5.7). A name that is
     /// the same already is [`NothingRenamed`](super::super::ErrorKind::NothingRenamed). The result
@@ -326,14 +320,6 @@ impl Client {
         let answer: ChattrAnswer = self.change(ask, &call, &request).await?;
         let updated = answer.updated.u64();
         updated.ok_or_else(|| malformed(call.name, "no count of changed files"))
-    }
-
-    /// Has a file below 5 GB checked for viruses; an infected one is deleted by the service. The
-    /// result is the service's verdict in its words (API reference 5.12).
-    pub async fn file_scan(&self, ask: &Ask, file: &FileUrl) -> Result<Box<str>, ApiError> {
-        let request = json!({ "url": file });
-        let answer: ScanAnswer = self.change(ask, &plain("file/scan"), &request).await?;
-        Ok(answer.message.filled().unwrap_or_default())
     }
 }
 

@@ -78,18 +78,7 @@ impl Client {
         ask: &Ask,
         folder: FolderId,
     ) -> Result<FolderListing, ApiError> {
-        if folder == FolderId::SHARED
-            && let Some(listing) = self.shared_listing()
-        {
-            return Ok(listing);
-        }
-        let asked = self.asked("folder/ls", folder)?;
-        let call = asked.listing();
-        let mut request = asked.request();
-        request["files"] = 1.into();
-        let answer: FolderAnswer = self.query(ask, &call, &request).await?;
-        let listing = folder_listing(call.name, asked, folder, answer)?;
-        Ok(self.with_shared(listing))
+        self.listed(ask, folder, true).await
     }
 
     /// Sub-folders of `folder` and how many files it holds, `folder/ls` without the files (API
@@ -99,6 +88,15 @@ impl Client {
         ask: &Ask,
         folder: FolderId,
     ) -> Result<FolderListing, ApiError> {
+        self.listed(ask, folder, false).await
+    }
+
+    async fn listed(
+        &self,
+        ask: &Ask,
+        folder: FolderId,
+        with_files: bool,
+    ) -> Result<FolderListing, ApiError> {
         if folder == FolderId::SHARED
             && let Some(listing) = self.shared_listing()
         {
@@ -106,7 +104,11 @@ impl Client {
         }
         let asked = self.asked("folder/ls", folder)?;
         let call = asked.listing();
-        let answer: FolderAnswer = self.query(ask, &call, &asked.request()).await?;
+        let mut request = asked.request();
+        if with_files {
+            request["files"] = 1.into();
+        }
+        let answer: FolderAnswer = self.query(ask, &call, &request).await?;
         let listing = folder_listing(call.name, asked, folder, answer)?;
         Ok(self.with_shared(listing))
     }

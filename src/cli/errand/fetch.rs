@@ -10,6 +10,7 @@ use crate::errand::{
     Done, Errand, FetchResult, Fetching, Headers, Job, URLS_AT_ONCE, is_fetchable,
 };
 use crate::util::clock::Clock;
+use crate::util::human::counted;
 use anyhow::{Context, anyhow};
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -237,10 +238,7 @@ fn missing(result: &FetchResult) -> usize {
 }
 
 fn request_words(fetching: &Fetching) -> String {
-    let count = match fetching.urls.len() {
-        1 => "1 address".to_owned(),
-        more => format!("{more} addresses"),
-    };
+    let count = counted(fetching.urls.len() as u64, "address", "addresses");
     format!(
         "request {}: {count} into {}; see: fichierfs fetch --show {0}",
         fetching.id, fetching.into

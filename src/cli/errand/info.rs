@@ -1,13 +1,10 @@
 //! `fichierfs info`: all the service knows of a file or folder.
-use super::session::Session;
-use super::target::Named;
-use super::{NAMING, secret, tell, tell_failed};
+use super::{NAMING, each, secret, tell};
 use crate::cli::exit::Failure;
 use crate::cli::output::{self, decimal};
 use crate::config::AccountOptions;
 use crate::control::client::AskError;
 use crate::errand::{AccessRules, Done, Errand, FileFacts, FolderFacts, Guest, SharedFolder};
-use anyhow::anyhow;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::ffi::OsString;
@@ -47,34 +44,27 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         .password
         .then(|| secret::known("the files"))
         .transpose()?;
-    let mut session = None;
-    let mut failed = 0_u32;
-    for (at, typed) in args.paths.iter().enumerate() {
-        let named = Named::parse(typed, args.given.account.as_ref())?;
-        let done = Session::of(&named, &args.given, session.take()).and_then(|(asked, of)| {
-            session.insert(asked).run(Errand::Info {
-                of,
-                password: password.clone(),
-            })
-        });
-        let gap = if at > 0 { "\n" } else { "" };
-        match done {
-            Ok(Done::File(facts)) => tell(args.json, &facts, &format!("{gap}{}", file(&facts)))?,
-            Ok(Done::Folder(facts)) => {
-                tell(args.json, &facts, &format!("{gap}{}", folder(&facts)))?;
+    let mut gap = "";
+    each(
+        &args.paths,
+        &args.given,
+        args.json,
+        |of| Errand::Info {
+            of,
+            password: password.clone(),
+        },
+        |done| {
+            match done {
+                Done::File(facts) => tell(args.json, &facts, &format!("{gap}{}", file(&facts)))?,
+                Done::Folder(facts) => {
+                    tell(args.json, &facts, &format!("{gap}{}", folder(&facts)))?;
+                }
+                _ => return Err(AskError::Malformed.into()),
             }
-            Ok(_) => return Err(AskError::Malformed.into()),
-            Err(why) if args.paths.len() > 1 => {
-                tell_failed(args.json, &typed.to_string_lossy(), &why)?;
-                failed += 1;
-            }
-            Err(why) => return Err(why.into()),
-        }
-    }
-    if failed > 0 {
-        return Err(anyhow!("{failed} failed, see above").into());
-    }
-    Ok(ExitCode::SUCCESS)
+            gap = "\n";
+            Ok(())
+        },
+    )
 }
 
 fn file(facts: &FileFacts) -> String {

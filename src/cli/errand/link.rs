@@ -1,12 +1,9 @@
 //! `fichierfs link`: the public link of a file or of a folder's page; a direct link to a file's bytes.
-use super::session::Session;
-use super::target::Named;
-use super::{NAMING, secret, tell, tell_failed};
+use super::{NAMING, each, secret, tell};
 use crate::cli::exit::Failure;
 use crate::config::AccountOptions;
 use crate::control::client::AskError;
 use crate::errand::{Done, Errand};
-use anyhow::anyhow;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -46,32 +43,21 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         .password
         .then(|| secret::known("the files"))
         .transpose()?;
-    let mut session = None;
-    let mut failed = 0_u32;
-    for typed in &args.paths {
-        let named = Named::parse(typed, args.given.account.as_ref())?;
-        let done = Session::of(&named, &args.given, session.take()).and_then(|(asked, of)| {
-            session.insert(asked).run(Errand::Link {
-                of,
-                direct: args.direct,
-                password: password.clone(),
-            })
-        });
-        match done {
-            Ok(Done::Link(link)) => {
+    each(
+        &args.paths,
+        &args.given,
+        args.json,
+        |of| Errand::Link {
+            of,
+            direct: args.direct,
+            password: password.clone(),
+        },
+        |done| match done {
+            Done::Link(link) => {
                 let shown = link.direct.as_ref().unwrap_or(&link.url);
-                tell(args.json, &link, shown)?;
+                tell(args.json, &link, shown)
             }
-            Ok(_) => return Err(AskError::Malformed.into()),
-            Err(why) if args.paths.len() > 1 => {
-                tell_failed(args.json, &typed.to_string_lossy(), &why)?;
-                failed += 1;
-            }
-            Err(why) => return Err(why.into()),
-        }
-    }
-    if failed > 0 {
-        return Err(anyhow!("{failed} failed, see above").into());
-    }
-    Ok(ExitCode::SUCCESS)
+            _ => Err(AskError::Malformed.into()),
+        },
+    )
 }

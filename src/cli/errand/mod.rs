@@ -13,10 +13,16 @@ pub mod share;
 mod target;
 
 use super::exit::Failure;
-use super::output::{printable, say};
-use anyhow::{Context, bail};
+use super::output::{agreed, printable, say};
+use crate::config::AccountOptions;
+use crate::errand::{Done, Errand, Target};
+use anyhow::{anyhow, bail};
 use serde::Serialize;
-use std::io::{self, BufRead, IsTerminal, Write};
+use session::Session;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use target::Named;
 
 /// How files and folders are named, for the help of each command.
 const NAMING: &str = "\
@@ -41,6 +47,36 @@ fn tell(json: bool, result: &impl Serialize, words: &str) -> Result<(), Failure>
     say(&text).map(drop)
 }
 
+/// Runs an errand on each of `paths` and has `told` tell what came of it. One of several that fails is told and
+/// passed over.
+fn each(
+    paths: &[OsString],
+    given: &AccountOptions,
+    json: bool,
+    errand: impl Fn(Target) -> Errand,
+    mut told: impl FnMut(Done) -> Result<(), Failure>,
+) -> Result<ExitCode, Failure> {
+    let mut session = None;
+    let mut failed = 0_u32;
+    for typed in paths {
+        let named = Named::parse(typed, given.account.as_ref())?;
+        let done = Session::of(&named, given, session.take())
+            .and_then(|(asked, of)| session.insert(asked).run(errand(of)));
+        match done {
+            Ok(done) => told(done)?,
+            Err(why) if paths.len() > 1 => {
+                tell_failed(json, &typed.to_string_lossy(), &why)?;
+                failed += 1;
+            }
+            Err(why) => return Err(why.into()),
+        }
+    }
+    if failed > 0 {
+        return Err(anyhow!("{failed} failed, see above").into());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Tells that one of several failed; what it was is in `why`.
 fn tell_failed(json: bool, path: &str, why: &anyhow::Error) -> Result<(), Failure> {
     let error = super::exit::sentence(why);
@@ -63,14 +99,7 @@ fn confirm(what: &str, yes: bool) -> anyhow::Result<()> {
     if !io::stdin().is_terminal() {
         bail!("{what}; say --yes if that is meant");
     }
-    // A person at a terminal sees this, or answers nothing.
-    let _ = write!(io::stderr(), "{}. Go on? [y/N] ", printable(what));
-    let mut line = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .context("cannot hear the answer")?;
-    if !matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+    if !agreed(&format!("{}. Go on?", printable(what)))? {
         bail!("nothing was changed");
     }
     Ok(())

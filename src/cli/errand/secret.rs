@@ -38,6 +38,5 @@ fn line(what: &str) -> anyhow::Result<Password> {
     BufReader::new(io::stdin().take(LONGEST))
         .read_line(&mut text)
         .context("cannot read the password from standard input")?;
-    Password::parse(&text)
-        .with_context(|| format!("the password of {what} is read from standard input"))
+    Password::parse(&text).with_context(|| format!("the password of {what}, from standard input"))
 }

@@ -127,7 +127,7 @@ fn a_page_is_short_and_aligned() {
         \x20 Account    work, Premium, 1.5 TB used, 500.0 GB free (as of 2m 5s ago)\n\
         \x20 Process    77, fichierfs 0.1.0, since 07:57:55 (2h 2m)\n\
         \x20 Names      1000 folders known, the entries of 40 in memory (3.0 MiB), 2 being looked at again\n\
-        \x20 Kept       12.0 MiB on disk, 1 damaged records set aside\n\
+        \x20 Kept       12.0 MiB on disk, 1 record set aside after damage\n\
         \x20 Tree       40 of 1000 folders listed, 3 to be tried again, the rest in 16m or more\n\
         \x20 Large      folder 4100021 is being listed: 3990 of 12000 files, 1m or more to go\n\
         \x20 Large      folder 4100022 is known in part only, the service shows no more of it\n\

@@ -1,5 +1,5 @@
 //! What the account does not have yet, for people.
-use super::super::output::binary;
+use super::super::output::{binary, counted};
 use super::transfers::Transfer;
 use super::{LINES, more};
 use crate::control::unsent::WriteFigures;
@@ -41,8 +41,7 @@ fn writing(it: &WriteFigures) -> Option<String> {
         0 if it.failed > 0 => return None,
         0 if it.read_only => return Some("nothing, read-only".into()),
         0 => return Some("the account has everything".into()),
-        1 => "1 file or folder".to_owned(),
-        more => format!("{more} files and folders"),
+        _ => counted(going, "file or folder", "files and folders"),
     };
     let how = if it.read_only {
         " changed by an earlier mount; this one is read-only and tells the account nothing"
@@ -65,8 +64,10 @@ fn writing(it: &WriteFigures) -> Option<String> {
 fn staging(it: &WriteFigures) -> String {
     let lost = match it.staging_lost {
         0 => String::new(),
-        1 => ", 1 file set aside after damage (.lost)".to_owned(),
-        more => format!(", {more} files set aside after damage (.lost)"),
+        lost => format!(
+            ", {} set aside after damage (.lost)",
+            counted(lost, "file", "files")
+        ),
     };
     format!(
         "{} of {}{lost}",

@@ -15,9 +15,13 @@ pub(super) const RECORD: u64 = (HEAD + 8 + CHECK) as u64;
 /// Bytes per checksum of a unit.
 pub(super) const SUM: u64 = 8;
 
+/// Bytes of what every record begins with, from its kind to its mask.
 const HEAD: usize = 34;
+
+/// Bytes of a record's own checksum, at its end.
 const CHECK: usize = 4;
 
+// What a record's first byte says it is.
 const WROTE: u8 = 1;
 const DROPPED: u8 = 2;
 const USED: u8 = 3;

@@ -260,15 +260,6 @@ async fn attributes_are_set_and_setting_them_again_is_said() {
 }
 
 #[tokio::test]
-async fn a_scan_says_its_verdict() {
-    let world = World::new();
-    let a = url(&world.fake.account().add_bytes(0, "a", &b"abc"[..]));
-    let said = world.client.file_scan(&world.ask(10), &a).await.unwrap();
-    assert!(!said.is_empty());
-    world.done();
-}
-
-#[tokio::test]
 async fn remote_uploads_are_asked_for_listed_and_looked_at() {
     let world = World::new();
     let client = &world.client;

@@ -54,6 +54,14 @@ fn help_is_what_the_files_say() {
         ("login.txt", vec!["login", "--help"]),
         ("account.txt", vec!["account", "--help"]),
         ("doctor.txt", vec!["doctor", "--help"]),
+        ("fstab.txt", vec!["fstab", "--help"]),
+        ("completions.txt", vec!["completions", "--help"]),
+        ("link.txt", vec!["link", "--help"]),
+        ("share.txt", vec!["share", "--help"]),
+        ("protect.txt", vec!["protect", "--help"]),
+        ("fetch.txt", vec!["fetch", "--help"]),
+        ("import.txt", vec!["import", "--help"]),
+        ("info.txt", vec!["info", "--help"]),
     ] {
         let ended = home.run(&arguments);
         ended.succeeded();

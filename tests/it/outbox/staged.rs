@@ -165,7 +165,8 @@ impl Life {
             id: outbox.fresh(),
             size: file.size(),
         };
-        let sealed = file.seal_version(|| outbox.fresh()).expect("a change");
+        let begun = file.begin_version().expect("a change");
+        let sealed = file.merged(begun, || outbox.fresh());
         let record = self.versions.add(version.id, sealed).unwrap();
         let ino = Ino::new(ino).unwrap();
         let place = Place {
