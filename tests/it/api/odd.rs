@@ -1,0 +1,49 @@
+//! Answers no service should give: what comes of them is an error or a listing, in time.
+use super::support::Scripted;
+use fichierfs::api::Requester;
+use fichierfs::tree::{Caller, Ino, Tree, TreeSettings};
+use fichierfs::util::deadline::Deadline;
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// A tree on a server that says what it is told.
+fn tree(server: &Scripted) -> Tree {
+    let settings = TreeSettings {
+        crawl: false,
+        ..TreeSettings::new()
+    };
+    Tree::new(
+        server.client.clone(),
+        server.clock,
+        settings,
+        Handle::current(),
+    )
+}
+
+/// On behalf of somebody who waits so many (virtual) seconds.
+fn caller(server: &Scripted, seconds: u64) -> Caller {
+    Caller {
+        requester: Requester(1),
+        deadline: Deadline::within(server.clock, Duration::from_secs(seconds)),
+    }
+}
+
+/// A count that no folder can have neither keeps a thread busy for years nor the status from being told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_beyond_all_reason_holds_nobody_up() {
+    let body = format!(
+        r#"{{"status":"OK","folder_id":0,"files":"{}",
+            "sub_folders":[{{"id":7,"name":"d","create_date":"2024-01-01 00:00:00"}}],
+            "items":[{{"url":"https://1fichier.com/?aaaabbbbccccddddeeee","filename":"f","size":1,
+                       "date":"2024-01-01 00:00:00"}}]}}"#,
+        u64::MAX
+    );
+    let server = Scripted::json(&body).await;
+    let tree = tree(&server);
+    // The file is all there is to be seen of so many.
+    let listed = tree.children(Ino::ROOT, caller(&server, 300)).ready().await;
+    assert!(listed.is_ok_and(|listing| !listing.is_complete()));
+    let again = tree.refresh(Ino::ROOT, caller(&server, 300)).ready().await;
+    assert!(again.is_ok_and(|listing| !listing.is_complete()));
+    assert_eq!(tree.snapshot().large.len(), 1);
+}
