@@ -1,5 +1,6 @@
 //! Answers no service should give: what comes of them is an error or a listing, in time.
-use super::support::Scripted;
+use super::support::{Scripted, answer};
+use super::url;
 use fichierfs::api::Requester;
 use fichierfs::tree::{Caller, Ino, Tree, TreeSettings};
 use fichierfs::util::deadline::Deadline;
@@ -46,4 +47,25 @@ async fn a_count_beyond_all_reason_holds_nobody_up() {
     let again = tree.refresh(Ino::ROOT, caller(&server, 300)).ready().await;
     assert!(again.is_ok_and(|listing| !listing.is_complete()));
     assert_eq!(tree.snapshot().large.len(), 1);
+}
+
+/// A server that repeats what it was sent brings no part of the key into a log, wherever its words are cut.
+#[tokio::test]
+async fn a_key_that_is_cut_in_the_middle_is_not_shown() {
+    const KEY: &str = "Scripted-key-of-32-characters__=";
+    let paddings = 165..200;
+    let script = paddings.clone().map(|padding| {
+        let message = format!("{} {KEY} #1", "x".repeat(padding));
+        let body = format!(r#"{{"status":"KO","message":"{message}"}}"#);
+        answer(200, "application/json", &body)
+    });
+    let script = script.collect();
+    let server = Scripted::new(|_| script).await;
+    let file = url("https://1fichier.com/?aaaabbbbccccddddeeee");
+    for padding in paddings {
+        let error = server.client.download_link(&server.ask(60), &file).await;
+        let said = error.unwrap_err().to_string();
+        assert!(said.contains("xxx…") || said.contains("xxx …"), "{said}");
+        assert!(!said.contains("Scr"), "{padding}: {said}");
+    }
 }
