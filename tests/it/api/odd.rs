@@ -69,3 +69,33 @@ async fn a_key_that_is_cut_in_the_middle_is_not_shown() {
         assert!(!said.contains("Scr"), "{padding}: {said}");
     }
 }
+
+/// A download host that says which address it does not like does not bring the link into a log.
+#[tokio::test]
+async fn a_link_that_a_page_repeats_is_not_shown() {
+    const PATH: &str = "p1070822001abcdef";
+    for (padding, repeated) in [(0, true), (0, false), (160, true), (170, false)] {
+        let server = Scripted::new(|port| {
+            let link = format!("http://127.0.0.1:{port}/{PATH}");
+            let shown = if repeated { &link } else { PATH };
+            let page = format!(
+                "<h1>Forbidden</h1>{} no right to read {shown} on this server",
+                "x".repeat(padding)
+            );
+            let token = format!(r#"{{"status":"OK","url":"{link}"}}"#);
+            vec![
+                answer(200, "application/json", &token),
+                answer(403, "text/html", &page),
+            ]
+        })
+        .await;
+        let file = url("https://1fichier.com/?aaaabbbbccccddddeeee");
+        let link = server.client.download_link(&server.ask(60), &file).await;
+        let link = link.unwrap();
+        let deadline = Deadline::within(server.clock, Duration::from_secs(20));
+        let body = server.client.download(&link, 0..1, 1, deadline);
+        let said = body.await.unwrap_err().to_string();
+        assert!(said.contains("no right to read"), "{said}");
+        assert!(!said.contains("p107"), "{said}");
+    }
+}
