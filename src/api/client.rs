@@ -249,6 +249,7 @@ impl Client {
         call: &Call,
         request: &Value,
     ) -> Result<T, ApiError> {
+        timing::waits();
         let permit = self.0.scheduler.permit(ask, call).await?;
         timing::sent(self.0.clock);
         let request = self
