@@ -9,6 +9,7 @@ use serde::de::{
 };
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// Reads `body` as a `T`. When strict JSON fails, once more with what names do to it repaired: a file
 /// name with a backslash has made the service send such text (API reference 2.1), and a single name
@@ -245,13 +246,47 @@ impl<T> Default for List<T> {
     }
 }
 
+/// Entries of a list at most, fifty times what a listing shows of files (API reference 3): a text of entries
+/// with nothing in them takes a hundred times its length in memory.
+const MOST_ITEMS: usize = 250_000;
+
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let items = Option::<Vec<T>>::deserialize(deserializer)?;
+        let items = Option::<Items<T>>::deserialize(deserializer)?;
         Ok(Self {
             given: true,
-            items: items.unwrap_or_default(),
+            items: items.map(|items| items.0).unwrap_or_default(),
         })
+    }
+}
+
+/// At most [`MOST_ITEMS`] of them.
+struct Items<T>(Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Items<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ItemsVisitor(PhantomData))
+    }
+}
+
+struct ItemsVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ItemsVisitor<T> {
+    type Value = Items<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of at most {MOST_ITEMS} entries")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Items<T>, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            if items.len() == MOST_ITEMS {
+                return Err(A::Error::invalid_length(items.len() + 1, &self));
+            }
+            items.push(item);
+        }
+        Ok(Items(items))
     }
 }
 
@@ -318,6 +353,14 @@ mod tests {
         assert_eq!(probe(r#"{"list":[1,"2"]}"#).list.items.len(), 2);
         assert!(from_json::<Probe>(br#"{"list":{"0":1}}"#).is_err());
         assert!(from_json::<Probe>(br#"{"list":"x"}"#).is_err());
+    }
+
+    #[test]
+    fn a_list_is_as_long_as_it_may_be_and_no_longer() {
+        let list = |items: usize| format!("{{\"list\":[{}]}}", vec!["1"; items].join(","));
+        assert_eq!(probe(&list(MOST_ITEMS)).list.items.len(), MOST_ITEMS);
+        let error = from_json::<Probe>(list(MOST_ITEMS + 1).as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("at most"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Answers no service should give: what comes of them is an error or a listing, in time.
 use super::support::{Scripted, answer};
 use super::url;
-use fichierfs::api::Requester;
+use fichierfs::api::{ErrorKind, FolderId, Requester};
 use fichierfs::tree::{Caller, Ino, Tree, TreeSettings};
 use fichierfs::util::deadline::Deadline;
 use std::time::Duration;
@@ -98,4 +98,24 @@ async fn a_link_that_a_page_repeats_is_not_shown() {
         assert!(said.contains("no right to read"), "{said}");
         assert!(!said.contains("p107"), "{said}");
     }
+}
+
+/// Entries that take more memory than text do not take all there is.
+#[tokio::test]
+async fn a_list_of_ten_million_nothings_is_refused_before_it_fills_the_memory() {
+    let nothings = vec!["{}"; 10 << 20].join(",");
+    let body = format!(r#"{{"status":"OK","folder_id":0,"files":1,"items":[{nothings}]}}"#);
+    drop(nothings);
+    let server = Scripted::json(&body).await;
+    drop(body);
+    let ask = server.ask(20);
+    let listed = server.client.list_folder(&ask, FolderId::ROOT);
+    let error = listed.await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Malformed, "{error}");
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let most = most.unwrap().trim().trim_end_matches(" kB");
+    let most: u64 = most.parse().unwrap();
+    // The text, once in each of its ways through this test and the client.
+    assert!(most < 512 << 10, "{most} KiB");
 }
