@@ -9,7 +9,7 @@ use super::error::{ApiError, ErrorKind, Reached};
 use super::hosts::ApiUrl;
 use super::passwords::{PasswordList, Passwords};
 use super::scheduler::{Call, Scheduler, Verdict};
-use super::text::header_text;
+use super::text::{self, header_text};
 use super::timing;
 use super::transport::{self, ANSWER_BYTES, PAGE_BYTES, Read, SetupError, Transport};
 use crate::secret::ApiKey;
@@ -249,6 +249,7 @@ impl Client {
         call: &Call,
         request: &Value,
     ) -> Result<T, ApiError> {
+        timing::waits();
         let permit = self.0.scheduler.permit(ask, call).await?;
         timing::sent(self.0.clock);
         let request = self
@@ -324,10 +325,7 @@ impl Client {
 
     /// Takes the key out of what a server may have echoed.
     pub(super) fn redacted(&self, mut error: ApiError) -> ApiError {
-        let key = self.0.key.expose();
-        if error.detail.contains(key) {
-            error.detail = error.detail.replace(key, "…").into();
-        }
+        error.detail = text::without(&error.detail, self.0.key.expose()).into();
         error
     }
 }

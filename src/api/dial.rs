@@ -327,8 +327,8 @@ async fn tunnel(
     wire.write_all(&request).await?;
     wire.flush().await?;
     let mut head = Vec::new();
-    // The other end of the tunnel says nothing before it is spoken to: nothing follows the head.
-    while !head.ends_with(b"\r\n\r\n") {
+    // A page may follow a refusal.
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         if head.len() >= PROXY_HEAD {
             return Err(io::Error::other("the proxy's answer is too long"));
         }
@@ -339,7 +339,11 @@ async fn tunnel(
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let line = String::from_utf8_lossy(line);
     match line.split(' ').nth(1) {
-        Some("200") => Ok(()),
+        Some("200") if head.ends_with(b"\r\n\r\n") => Ok(()),
+        // The other end of the tunnel says nothing before it is spoken to.
+        Some("200") => Err(io::Error::other(
+            "the proxy opened the way and said more than that",
+        )),
         _ => Err(io::Error::other(format!("the proxy answered {line:?}"))),
     }
 }
@@ -362,4 +366,58 @@ fn tls_config(extra: Option<&[u8]>) -> Result<Arc<ClientConfig>, SetupError> {
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ApiUrl;
+    use crate::secret::ApiKey;
+    use tokio::net::TcpListener;
+
+    /// What becomes of a connection through a proxy that answers this to every request, and stays.
+    async fn through_a_proxy_that_says(answer: &'static str) -> io::Error {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = listener.local_addr().unwrap();
+        let proxy = format!("http://{proxy}");
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 1024];
+            let _ = stream.read(&mut asked).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            // Whoever has it closes it.
+            let _ = stream.read(&mut asked).await;
+        });
+        let settings = Settings {
+            api_url: ApiUrl::service(),
+            proxy: Some(proxy),
+            ..Settings::new(ApiKey::parse("Scripted-key-of-32-characters__=").unwrap())
+        };
+        crate::util::crypto::install();
+        let dialer = Dialer::new(&settings).unwrap();
+        let host = Uri::from_static("https://a-1.1fichier.com/");
+        let dialled = dialer.dial(&host);
+        let limit = Duration::from_secs(5);
+        let dialled = tokio::time::timeout(limit, dialled).await;
+        dialled.expect("an error at once").err().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_proxy_says_is_told_also_when_a_page_follows() {
+        for (answer, told) in [
+            ("HTTP/1.1 403 Forbidden\r\n\r\n", "403 Forbidden"),
+            (
+                "HTTP/1.1 403 Forbidden\r\nContent-Length: 16\r\n\r\n<h1>Not this</h1>",
+                "403 Forbidden",
+            ),
+            (
+                "HTTP/1.0 407 Proxy Authentication Required\r\n\r\nWho are you?\r\n",
+                "407 Proxy Authentication Required",
+            ),
+            ("HTTP/1.1 200 OK\r\n\r\nHello", "more than that"),
+        ] {
+            let error = through_a_proxy_that_says(answer).await.to_string();
+            assert!(error.contains(told), "{answer:?}: {error}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use super::classify;
 use super::client::{AnswerHead, Client};
 use super::data;
 use super::error::{ApiError, ErrorKind, Reached};
-use super::text::{header_text, one_line};
+use super::text::{self, header_text, one_line};
 use super::transport::{PAGE_BYTES, Read, chain};
 use super::types::DownloadLink;
 use crate::util::deadline::Deadline;
@@ -55,11 +55,12 @@ impl Client {
         let uri = self.download_uri(link)?;
         let asked = format!("bytes={}-{}", range.start, range.end - 1);
         let asked = HeaderValue::try_from(asked).map_err(|_| wrong("no range"))?;
+        let place = uri.path().trim_matches('/').to_owned();
         let work = async {
             let response = self.transport().data.get(CALL, uri, asked).await?;
             admit(response, &range, size).await
         };
-        deadline.run(work).await.unwrap_or_else(|| {
+        let answer = deadline.run(work).await.unwrap_or_else(|| {
             let detail = "no answer in time";
             Err(ApiError::new(
                 ErrorKind::Timeout,
@@ -67,7 +68,8 @@ impl Client {
                 Reached::Unknown,
                 detail,
             ))
-        })
+        });
+        answer.map_err(|error| without_place(error, &place))
     }
 
     /// Has a connection to where `link` leads stand ready, beside those in use: for a reader that
@@ -205,6 +207,15 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
             .map(Some)
             .map_err(|_| wrong("a length that is no number")),
     }
+}
+
+/// Takes the place of a link on its host out of what a page may have repeated: who knows it can read the
+/// file.
+fn without_place(mut error: ApiError, place: &str) -> ApiError {
+    if !place.is_empty() {
+        error.detail = text::without(&error.detail, place).into();
+    }
+    error
 }
 
 fn wrong(detail: &str) -> ApiError {

@@ -28,6 +28,17 @@ pub(super) fn one_line(text: &str) -> String {
     out
 }
 
+/// A line made by [`one_line`] without `secret`, be it that the line was cut within it.
+pub(super) fn without(line: &str, secret: &str) -> String {
+    let line = line.replace(secret, "…");
+    let Some(kept) = line.strip_suffix('…') else {
+        return line;
+    };
+    let mut beginnings = secret.char_indices().rev().map(|(at, _)| &secret[..at]);
+    let rest = beginnings.find_map(|beginning| kept.strip_suffix(beginning));
+    format!("{}…", rest.unwrap_or(kept))
+}
+
 /// What a person would read on an HTML page, or `body` itself when it is none. Lossy in everything
 /// but letters: entities stay as they are.
 pub(super) fn visible(body: &str) -> String {
@@ -67,5 +78,27 @@ mod tests {
         let long = one_line(&"é".repeat(1000));
         assert_eq!(long.chars().count(), KEPT_CHARS + 1);
         assert_eq!(one_line(" \n "), "");
+    }
+
+    #[test]
+    fn no_part_of_a_secret_is_left() {
+        const SECRET: &str = "abab-cdé";
+        for (line, left) in [
+            ("no such user abab-cdé #93", "no such user … #93"),
+            ("key abab-cdé", "key …"),
+            ("key abab-cd…", "key …"),
+            ("key abab…", "key …"),
+            ("it ends with abab", "it ends with abab"),
+            ("nothing of it…", "nothing of it…"),
+            ("a…", "…"),
+            ("", ""),
+        ] {
+            assert_eq!(without(line, SECRET), left);
+        }
+        let long = "x".repeat(KEPT_CHARS - 5) + SECRET;
+        assert_eq!(
+            without(&one_line(&long), SECRET),
+            "x".repeat(KEPT_CHARS - 5) + "…"
+        );
     }
 }

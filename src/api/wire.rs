@@ -9,49 +9,79 @@ use serde::de::{
 };
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
-/// Reads `body` as a `T`. When strict JSON fails, once more with lone backslashes repaired: a file
-/// name with a backslash has made the service send such text (API reference 2.1).
+/// Reads `body` as a `T`. When strict JSON fails, once more with what names do to it repaired: a file
+/// name with a backslash has made the service send such text (API reference 2.1), and a single name
+/// must not hide all others of its folder.
 pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
-    serde_json::from_slice(body).or_else(|strict| match repair_backslashes(body) {
+    serde_json::from_slice(body).or_else(|strict| match repaired(body) {
         Cow::Owned(repaired) => serde_json::from_slice(&repaired).map_err(|_| strict),
         Cow::Borrowed(_) => Err(strict),
     })
 }
 
-/// Doubles each backslash inside a string that starts no valid escape. `\"` before a `,`, `}` or
-/// `]` is taken as a backslash that ends its string: no name may hold a quotation mark.
-fn repair_backslashes(body: &[u8]) -> Cow<'_, [u8]> {
-    if !body.contains(&b'\\') {
+/// What stands for something that is no character.
+const NO_CHARACTER: &[u8] = b"\\ufffd";
+
+/// Escapes control characters in strings, doubles each backslash there that starts no valid escape, and
+/// replaces what is no UTF-8 and half of a pair of surrogates. `\"` before a `,`, `}` or `]` is taken as a
+/// backslash that ends its string: no name may hold a quotation mark.
+fn repaired(body: &[u8]) -> Cow<'_, [u8]> {
+    if let Cow::Owned(text) = String::from_utf8_lossy(body) {
+        return Cow::Owned(repaired(text.as_bytes()).into_owned());
+    }
+    if !body.iter().any(|byte| matches!(byte, b'\\' | 0..0x20)) {
         return Cow::Borrowed(body);
     }
     let mut out = Vec::with_capacity(body.len() + 16);
     let mut in_string = false;
     let mut at = 0;
     while let Some(&byte) = body.get(at) {
-        out.push(byte);
         at += 1;
-        if byte == b'"' {
-            in_string = !in_string;
+        match byte {
+            0..0x20 if in_string => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            b'\\' if in_string => at += escape(&body[at..], &mut out),
+            _ => out.push(byte),
         }
-        if byte != b'\\' || !in_string {
-            continue;
-        }
-        let rest = &body[at..];
-        let escape_len = match rest.first() {
-            Some(b'"') if ends_a_value(&rest[1..]) => 0,
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 1,
-            Some(b'u') if rest.len() > 4 && rest[1..5].iter().all(u8::is_ascii_hexdigit) => 5,
-            _ => 0,
-        };
-        if escape_len == 0 {
-            out.push(b'\\');
-        } else {
-            out.extend_from_slice(&rest[..escape_len]);
-            at += escape_len;
-        }
+        in_string ^= byte == b'"';
     }
     Cow::Owned(out)
+}
+
+/// Writes what a backslash before `rest` begins; how much of `rest` that took.
+fn escape(rest: &[u8], out: &mut Vec<u8>) -> usize {
+    let valid = match rest.first() {
+        Some(b'"') if ends_a_value(&rest[1..]) => 0,
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 1,
+        Some(b'u') => match (unit(rest), rest.get(5..).and_then(after_backslash)) {
+            (None, _) => 0,
+            (Some(0xD800..0xDC00), Some(0xDC00..0xE000)) => 11,
+            (Some(0xD800..0xE000), _) => {
+                out.extend_from_slice(NO_CHARACTER);
+                return 5;
+            }
+            (Some(_), _) => 5,
+        },
+        _ => 0,
+    };
+    out.push(b'\\');
+    match valid {
+        0 => out.push(b'\\'),
+        _ => out.extend_from_slice(&rest[..valid]),
+    }
+    valid
+}
+
+/// The number in `uXXXX`.
+fn unit(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(b"u")?.get(..4)?;
+    let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits)?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+fn after_backslash(text: &[u8]) -> Option<u16> {
+    unit(text.strip_prefix(b"\\")?)
 }
 
 /// Whether a string that ended right before `rest` would be a whole value.
@@ -216,13 +246,47 @@ impl<T> Default for List<T> {
     }
 }
 
+/// Entries of a list at most, fifty times what a listing shows of files (API reference 3): a text of entries
+/// with nothing in them takes a hundred times its length in memory.
+const MOST_ITEMS: usize = 250_000;
+
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let items = Option::<Vec<T>>::deserialize(deserializer)?;
+        let items = Option::<Items<T>>::deserialize(deserializer)?;
         Ok(Self {
             given: true,
-            items: items.unwrap_or_default(),
+            items: items.map(|items| items.0).unwrap_or_default(),
         })
+    }
+}
+
+/// At most [`MOST_ITEMS`] of them.
+struct Items<T>(Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Items<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ItemsVisitor(PhantomData))
+    }
+}
+
+struct ItemsVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ItemsVisitor<T> {
+    type Value = Items<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of at most {MOST_ITEMS} entries")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Items<T>, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            if items.len() == MOST_ITEMS {
+                return Err(A::Error::invalid_length(items.len() + 1, &self));
+            }
+            items.push(item);
+        }
+        Ok(Items(items))
     }
 }
 
@@ -292,6 +356,14 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_as_long_as_it_may_be_and_no_longer() {
+        let list = |items: usize| format!("{{\"list\":[{}]}}", vec!["1"; items].join(","));
+        assert_eq!(probe(&list(MOST_ITEMS)).list.items.len(), MOST_ITEMS);
+        let error = from_json::<Probe>(list(MOST_ITEMS + 1).as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("at most"), "{error}");
+    }
+
+    #[test]
     fn lone_backslashes_are_repaired_and_sound_ones_kept() {
         for (sent, name) in [
             (r#"{"n":"a\b\x.txt"}"#, "a\u{8}\\x.txt"),
@@ -301,6 +373,24 @@ mod tests {
             (r#"{"n":"\u12"}"#, "\\u12"),
         ] {
             assert_eq!(probe(sent).n.text().as_deref(), Some(name), "{sent}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_what_is_no_text_hides_no_other() {
+        let sent: [(&[u8], &str); 8] = [
+            (b"{\"n\":\"a\nb\x1b[2J\0\"}", "a\nb\u{1b}[2J\0"),
+            (b"{\n\t\"n\":\"a\tb\"\r\n}", "a\tb"),
+            (b"{\"n\":\"caf\xE9\"}", "caf\u{FFFD}"),
+            (b"{\"n\":\"\xF0\x9F\\x\x01\"}", "\u{FFFD}\\x\u{1}"),
+            (br#"{"n":"a\ud83d.txt"}"#, "a\u{FFFD}.txt"),
+            (br#"{"n":"\ude00\ud83d\ude00"}"#, "\u{FFFD}\u{1F600}"),
+            (br#"{"n":"\ud83d\ud83d\ude00\q"}"#, "\u{FFFD}\u{1F600}\\q"),
+            (b"{\"n\":\"a\\\nb\"}", "a\\\nb"),
+        ];
+        for (sent, name) in sent {
+            let probe: Probe = from_json(sent).unwrap();
+            assert_eq!(probe.n.text().as_deref(), Some(name), "{sent:?}");
         }
         assert!(from_json::<Probe>(br#"{"n":"a"#).is_err());
         assert!(from_json::<Probe>(b"<html>\\</html>").is_err());
@@ -316,7 +406,7 @@ mod tests {
         #[test]
         fn no_nearly_json_panics(text in r#"[\[\]{}"\\:,a-u0-9.eE+ -]{0,60}"#) {
             let _ = from_json::<Probe>(text.as_bytes());
-            let _ = repair_backslashes(text.as_bytes());
+            let _ = repaired(text.as_bytes());
         }
 
         #[test]
@@ -324,7 +414,7 @@ mod tests {
             // A name's quotation mark is the one thing the repair reads differently.
             let name = name.replace('"', "");
             let sent = serde_json::to_vec(&serde_json::json!({ "n": name, "list": [name] })).unwrap();
-            prop_assert_eq!(&*repair_backslashes(&sent), &sent[..]);
+            prop_assert_eq!(&*repaired(&sent), &sent[..]);
         }
     }
 }

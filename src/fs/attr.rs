@@ -9,6 +9,9 @@ const BLOCK_UNIT: u64 = 512;
 /// What `st_blksize` says: the size in which reading is cheapest for us. `cp` and `cat` follow it.
 const PREFERRED_IO: u32 = 1024 * 1024;
 
+/// Bytes of the largest file: of a larger one the kernel tells nothing at all.
+const LARGEST_SIZE: u64 = i64::MAX as u64;
+
 /// Whose files they are and what may be done with them, unless somebody has set that: the service stores none
 /// of it.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +52,7 @@ impl Ownership {
             Kind::File(_) | Kind::Own(_) => (
                 FileType::RegularFile,
                 self.permissions(0o666),
-                node.size(),
+                node.size().min(LARGEST_SIZE),
                 1,
             ),
         };

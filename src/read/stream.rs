@@ -11,8 +11,10 @@ use super::pace::Urgency;
 use super::tally::{Phase, Stopwatch};
 use super::token::{CALL_LIMIT, Link};
 use super::{Shared, counters::Counters};
-use crate::api::{ApiError, ErrorKind, Priority, Reached, Requester};
+use crate::api::{ApiError, Body, ErrorKind, Priority, Reached, Requester};
+use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +23,10 @@ pub(super) const OPEN_LIMIT: Duration = Duration::from_secs(20);
 
 /// A connection that brings no byte for this long is given up and replaced.
 pub(super) const STALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Bytes that a connection must bring in that span, its pauses for others not counted: less is of no use to
+/// anybody, and another connection may bring more. Twenty at a time bring as much over a telephone's modem.
+pub(super) const LEAST: u64 = 1024;
 
 /// The first pause after a failure; doubled for each further one without a byte in between.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -137,7 +143,7 @@ async fn pump(
         drop(connection);
         if file
             .outlook(number)
-            .is_some_and(|(fetch, _)| fetch.range.start > before)
+            .is_some_and(|(fetch, _)| fetch.range.start >= before + LEAST)
         {
             tries = Tries::default();
         }
@@ -183,10 +189,8 @@ async fn attempt(
     let began = shared.clock.now();
     shared.line.began(began.since(asked));
     let announced = body.left();
-    while let Some(chunk) = body
-        .next(Deadline::within(shared.clock, STALL_LIMIT))
-        .await?
-    {
+    let mut flow = Current::new(shared.clock);
+    while let Some(chunk) = flow.next(&mut body).await? {
         watch.enter(Phase::Transfer);
         let received = chunk.len() as u64;
         file.fetched.add(received);
@@ -218,6 +222,42 @@ async fn attempt(
         began.since(asked).as_millis()
     );
     Ok(())
+}
+
+/// How much an answer brings while it is waited for.
+pub(super) struct Current {
+    clock: Clock,
+    /// Since when this much came: time that was waited.
+    waited: Duration,
+    brought: u64,
+}
+
+impl Current {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            waited: Duration::ZERO,
+            brought: 0,
+        }
+    }
+
+    /// The next bytes of `body`, `None` after the last; an error when none come, or hardly any.
+    pub(super) async fn next(&mut self, body: &mut Body) -> Result<Option<Bytes>, ApiError> {
+        let asked = self.clock.now();
+        let chunk = body.next(Deadline::within(self.clock, STALL_LIMIT)).await?;
+        self.waited += self.clock.now().since(asked);
+        self.brought += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if self.waited >= STALL_LIMIT && body.left() > 0 {
+            if self.brought < LEAST {
+                let (brought, limit) = (self.brought, STALL_LIMIT.as_secs());
+                let detail = format!("only {brought} bytes in {limit} s");
+                let (kind, reached) = (ErrorKind::Network, Reached::Answered);
+                return Err(ApiError::new(kind, "download", reached, detail));
+            }
+            *self = Self::new(self.clock);
+        }
+        Ok(chunk)
+    }
 }
 
 /// What was tried since the last byte came.

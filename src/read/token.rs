@@ -81,6 +81,8 @@ struct Flight {
     told: Told,
     /// Gone with the task that holds it, should that end without an answer.
     tell: Weak<Tell>,
+    /// Whether the service has it, or it waits for its turn.
+    is_sent: watch::Receiver<bool>,
     priority: Priority,
     task: AbortHandle,
 }
@@ -108,48 +110,79 @@ impl Token {
 
     /// A link to read from: the known one while it lives, else one call shared by all who wait.
     /// The call goes on when the caller stops waiting: the next one needs the link as well. Who is
-    /// in more of a hurry than those before takes the call over.
+    /// in more of a hurry than those before takes the call over, unless the service has it already.
     pub(super) async fn link(
         self: &Arc<Self>,
         requester: Requester,
         priority: Priority,
     ) -> Result<Link, ApiError> {
-        let mut flight = {
-            let mut state = lock(&self.state);
-            let now = self.clock.now();
-            if let Some((_, error)) = state.refused.as_ref().filter(|it| now < it.0) {
-                return Err(error.clone());
-            }
-            if let Some(link) = state.live(now) {
-                return Ok(link);
-            }
-            let under_way = state.flight.take();
-            let flight = match under_way {
-                Some(flight) if flight.priority <= priority && !flight.task.is_finished() => flight,
-                other => {
-                    // Those who wait for the slower one hear the faster.
-                    let tell = other.and_then(|slower| {
-                        slower.task.abort();
-                        slower.tell.upgrade()
-                    });
-                    let tell = tell.unwrap_or_else(|| Arc::new(watch::Sender::new(None)));
-                    let (told, weak) = (tell.subscribe(), Arc::downgrade(&tell));
-                    let ask = Arc::clone(self).ask(requester, priority, tell);
-                    Flight {
-                        told,
-                        tell: weak,
-                        priority,
-                        task: tokio::spawn(ask).abort_handle(),
-                    }
+        loop {
+            let (mut told, mut sent) = {
+                let mut state = lock(&self.state);
+                let now = self.clock.now();
+                if let Some((_, error)) = state.refused.as_ref().filter(|it| now < it.0) {
+                    return Err(error.clone());
                 }
+                if let Some(link) = state.live(now) {
+                    return Ok(link);
+                }
+                let under_way = state.flight.take();
+                let under_way = under_way.filter(|it| !it.task.is_finished());
+                let mut sent = None;
+                let flight = match under_way {
+                    Some(flight) if flight.priority <= priority => flight,
+                    Some(flight) if *flight.is_sent.borrow() => {
+                        sent = Some(flight.is_sent.clone());
+                        flight
+                    }
+                    slower => self.launch(requester, priority, slower),
+                };
+                let told = flight.told.clone();
+                state.flight = Some(flight);
+                (told, sent)
             };
-            let told = flight.told.clone();
-            state.flight = Some(flight);
-            told
-        };
-        match flight.wait_for(Option::is_some).await {
-            Ok(answer) => answer.clone().unwrap_or_else(|| Err(lost())),
-            Err(_) => Err(lost()),
+            let back_in_queue = async {
+                if let Some(sent) = &mut sent
+                    && sent.wait_for(|is_sent| !is_sent).await.is_ok()
+                {
+                    return;
+                }
+                // Who waits for an answer hears also of an end without one.
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                biased;
+                answer = told.wait_for(Option::is_some) => return match answer {
+                    Ok(answer) => answer.clone().unwrap_or_else(|| Err(lost())),
+                    Err(_) => Err(lost()),
+                },
+                // It failed, and would be repeated as late as it was asked for.
+                () = back_in_queue => {}
+            }
+        }
+    }
+
+    /// Makes the call. Those who wait for a slower one hear the answer as well.
+    fn launch(
+        self: &Arc<Self>,
+        requester: Requester,
+        priority: Priority,
+        slower: Option<Flight>,
+    ) -> Flight {
+        let tell = slower.and_then(|slower| {
+            slower.task.abort();
+            slower.tell.upgrade()
+        });
+        let tell = tell.unwrap_or_else(|| Arc::new(watch::Sender::new(None)));
+        let (told, weak) = (tell.subscribe(), Arc::downgrade(&tell));
+        let (note_sent, is_sent) = watch::channel(false);
+        let ask = Arc::clone(self).ask(requester, priority, tell, note_sent);
+        Flight {
+            told,
+            tell: weak,
+            is_sent,
+            priority,
+            task: tokio::spawn(ask).abort_handle(),
         }
     }
 
@@ -220,12 +253,18 @@ impl Token {
         lock(&self.state).live(self.clock.now()).is_some()
     }
 
-    async fn ask(self: Arc<Self>, requester: Requester, priority: Priority, tell: Arc<Tell>) {
+    async fn ask(
+        self: Arc<Self>,
+        requester: Requester,
+        priority: Priority,
+        tell: Arc<Tell>,
+        is_sent: watch::Sender<bool>,
+    ) {
         let asked = self.clock.now();
         let deadline = Deadline::within(self.clock, CALL_LIMIT);
         let ask = Ask::new(priority, deadline, requester);
         let call = self.client.download_link(&ask, &self.url);
-        let (answer, timing) = measured(self.clock, call).await;
+        let (answer, timing) = measured(self.clock, is_sent, call).await;
         if let Err(error) = &answer
             && !error.is_temporary()
         {

@@ -6,7 +6,7 @@
 use super::disk::{DiskCache, EDGE, UNIT};
 use super::error::ReadError;
 use super::pace::Urgency;
-use super::stream::{OPEN_LIMIT, STALL_LIMIT, Tries};
+use super::stream::{Current, LEAST, OPEN_LIMIT, Tries};
 use super::{Counters, Handle, Reader, Shared};
 use crate::api::{FileUrl, Priority, Requester};
 use crate::util::deadline::Deadline;
@@ -185,7 +185,7 @@ impl Job<'_> {
             let before = at;
             let result = self.fetch(&mut at, range.end).await;
             fetched += at - before;
-            if at > before {
+            if at >= before + LEAST {
                 tries = Tries::default();
             }
             let Err((failure, withdraw)) = result else {
@@ -273,9 +273,9 @@ impl Job<'_> {
         let mut body = body.await.map_err(lost)?;
         file.token.worked(&link);
         let mut purse = pace.purse(file.id);
+        let mut flow = Current::new(*clock);
         loop {
-            let next = body.next(Deadline::within(*clock, STALL_LIMIT));
-            let Some(chunk) = next.await.map_err(lost)? else {
+            let Some(chunk) = flow.next(&mut body).await.map_err(lost)? else {
                 return Ok(());
             };
             let received = chunk.len() as u64;

@@ -2,7 +2,8 @@
 //! change found meanwhile.
 //!
 //! The queue is bounded and never blocks who fills it. A change that waits already is not queued
-//! twice; what does not fit any more turns into one [`Change::Everything`] per folder.
+//! twice; what comes when it is full turns into one [`Change::Everything`] per folder. What one listing
+//! changed is told one by one all the same, however large it is: only so does the kernel forget names.
 use super::inode::Ino;
 use super::listing::EntryChange;
 use crate::util::sync::lock;
@@ -12,8 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Changes that wait at most, about 100 bytes each: more than a listing can hold, so that only a
-/// kernel that does not answer makes it overflow.
+/// When so many changes wait, about 100 bytes each, no more are taken: only a kernel that does not answer
+/// leaves as many waiting.
 const QUEUE_LIMIT: usize = 16_384;
 
 /// Something the kernel may remember and must not any more.
@@ -130,8 +131,9 @@ impl ChangeQueue {
             if queue.closed {
                 return;
             }
+            let is_full = queue.order.len() >= QUEUE_LIMIT;
             for change in changes {
-                queue.push(folder, change);
+                queue.push(folder, change, is_full);
             }
         }
         self.shared.filled.notify_one();
@@ -155,11 +157,11 @@ impl ChangeQueue {
 }
 
 impl Queue {
-    fn push(&mut self, folder: Ino, change: Change) {
+    fn push(&mut self, folder: Ino, change: Change, is_full: bool) {
         if self.waiting.contains(&change) || self.overflown.contains(&folder) {
             return;
         }
-        if self.order.len() >= QUEUE_LIMIT {
+        if is_full {
             self.overflown.insert(folder);
             return;
         }
@@ -273,6 +275,7 @@ mod tests {
             (0..QUEUE_LIMIT + 10).map(|n| entry(5, &n.to_string())),
         );
         queue.push(six, [entry(6, "x"), entry(6, "y")]);
+        queue.push(five, [entry(5, "x"), entry(5, "y")]);
         let mut whole = HashSet::new();
         let mut single = 0;
         while let Some(change) = changes.try_next() {
@@ -281,7 +284,10 @@ mod tests {
                 _ => single += 1,
             }
         }
-        assert_eq!((single, whole), (QUEUE_LIMIT, HashSet::from([five, six])));
+        assert_eq!(
+            (single, whole),
+            (QUEUE_LIMIT + 10, HashSet::from([five, six]))
+        );
         queue.push(six, [entry(6, "x")]);
         assert_eq!(changes.try_next(), Some(entry(6, "x")));
     }

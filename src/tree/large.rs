@@ -287,7 +287,7 @@ impl Tree {
 fn fits(head: &FolderListing) -> bool {
     let all = head
         .file_count
-        .map(|files| files + head.folders.len() as u64);
+        .map(|files| files.saturating_add(head.folders.len() as u64));
     all.is_some_and(|all| all < LISTING_CAP as u64)
 }
 

@@ -98,7 +98,13 @@ impl Plan {
         const DAY: UnixSeconds = 24 * 60 * 60;
         known.sort_unstable();
         let filled = (cap as u64 * FILLED / 100).max(1);
-        let parts = count.map_or(2, |count| count.div_ceil(filled)).max(1);
+        // Whatever the service counts: there are no more places to cut at than dates known.
+        let most = u64::try_from(known.len())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1);
+        let parts = count
+            .map_or(2, |count| count.div_ceil(filled))
+            .clamp(1, most);
         let mut plan = Self {
             todo: Vec::new(),
             done: Vec::new(),
@@ -109,7 +115,7 @@ impl Plan {
         };
         let mut from = None;
         for part in 1..parts {
-            let at = u64::try_from(known.len()).unwrap_or(u64::MAX) * part / parts;
+            let at = (most - 1) * part / parts;
             let Some(&to) = usize::try_from(at).ok().and_then(|at| known.get(at)) else {
                 break;
             };

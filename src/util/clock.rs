@@ -38,7 +38,15 @@ pub struct Clock {
     /// Virtual seconds per real second; `None` = real time, without rounding.
     factor: Option<f64>,
     origin: Instant,
+    /// The virtual wall-clock time at `origin`.
     wall_origin: Duration,
+}
+
+/// What the system's clock says, since 1970.
+fn system_unix() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 impl Clock {
@@ -72,9 +80,7 @@ impl Clock {
     /// One real second counts as `factor` seconds; `base` is the Unix time at which virtual and
     /// real wall clock agree (now, when absent).
     pub fn scaled(factor: f64, base: Option<Duration>) -> Self {
-        let real = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let real = system_unix();
         let base = base.unwrap_or(real);
         let wall_origin = match real.checked_sub(base) {
             Some(since) => base + since.mul_f64(factor),
@@ -109,9 +115,13 @@ impl Clock {
             .saturating_add(moment.since(now))
     }
 
-    /// Now as wall-clock time since 1970, for what is persisted or shown.
+    /// Now as wall-clock time since 1970, for what is persisted or shown: in real time that of the system,
+    /// which goes on while the machine sleeps and may be put right meanwhile.
     pub fn unix(&self) -> Duration {
-        self.wall_origin + self.virtual_elapsed()
+        match self.factor {
+            None => system_unix(),
+            Some(_) => self.wall_origin + self.virtual_elapsed(),
+        }
     }
 
     /// The real time that passes while `virtual_time` does.
@@ -178,6 +188,24 @@ mod tests {
         assert!(age >= day && age < day + Duration::from_secs(60), "{age:?}");
         assert!(clock.unix_at(yesterday).abs_diff(noted) < Duration::from_secs(60));
         assert_eq!(clock.happened(clock.unix() + day), None);
+    }
+
+    #[test]
+    fn the_wall_clock_does_not_fall_behind_a_machine_that_slept() {
+        let night = Duration::from_secs(8 * 60 * 60);
+        for setting in [None, Some("1"), Some("1@1763700000")] {
+            let clock = setting.map_or(Some(Clock::system()), Clock::parse);
+            // As after a night that no `Instant` counts.
+            let clock = clock.map(|clock| Clock {
+                wall_origin: clock.wall_origin.checked_sub(night).unwrap(),
+                ..clock
+            });
+            let clock = clock.unwrap();
+            let behind = system_unix().abs_diff(clock.unix());
+            assert!(behind < Duration::from_secs(60), "{behind:?}");
+            let just_now = clock.unix_at(clock.now());
+            assert!(system_unix().abs_diff(just_now) < Duration::from_secs(60));
+        }
     }
 
     #[test]

@@ -225,6 +225,21 @@ async fn a_program_whose_connections_all_hang_holds_up_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_brings_next_to_nothing_is_replaced() {
+    let bench = Bench::new(16 * MIB);
+    let handle = bench.open("film.mkv", 8 * MIB, 10);
+    let trickle = FaultKind::TrickleAfter { bytes: 50_000 };
+    let fault = Fault::on("download", trickle);
+    bench.fake.faults().add(fault.times(2));
+    let bytes = bench.read(&handle, 0, 300_000).ready().await;
+    assert_eq!(bytes.unwrap(), expected(10, 0, 300_000));
+    // Once per such connection, and the link was good.
+    assert_eq!(bench.fake.count_downloads(), 3);
+    assert_eq!(bench.fake.count("download/get_token"), 1);
+    assert_well_behaved(&bench.fake);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_two_readers_shared_ends_when_both_have_closed() {
     let bench = Bench::new(128 * MIB);
     bench.fake.set_shape(fake_1fichier::Profile::Home.shape());

@@ -252,3 +252,26 @@ async fn the_time_of_a_read_is_told_by_what_it_was_spent_on() {
     assert_eq!(figures.memory.first[0].0, 0);
     assert_well_behaved(&bench.fake);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_waits_for_a_link_that_is_asked_for_already_and_overtakes_one_that_is_not() {
+    let bench = Bench::new("4", 256 * MIB, None);
+    let slow = FaultKind::Slow { seconds: 4.0 };
+    let failing = FaultKind::Status { code: 502 };
+    let size = MIB;
+    for (seed, fault, calls) in [(5, slow, 1), (6, failing, 2)] {
+        let url = bench.file(size, seed);
+        let fault = Fault::on("download/get_token", fault);
+        bench.fake.faults().add(fault.once());
+        bench.fake.clear_log();
+        let reader = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let handle = bench.reader.open(&url, size);
+            bench.check(&handle, seed, 0, 1000).await;
+        };
+        let (warmed, ()) = tokio::join!(bench.warm(&url, size, Part::Whole), reader);
+        assert_eq!(warmed.unwrap().bytes, size);
+        assert_eq!(bench.fake.count("download/get_token"), calls);
+    }
+    assert_well_behaved(&bench.fake);
+}

@@ -1,5 +1,5 @@
 //! What happens in the account while a program looks on.
-use crate::harness::{Mount, assert_well_behaved, can_mount, eventually, names};
+use crate::harness::{Mount, assert_well_behaved, can_mount, command, eventually, names};
 use fake_1fichier::Fake;
 use std::fs::{self, File};
 use std::mem::MaybeUninit;
@@ -104,6 +104,52 @@ fn what_moved_is_never_seen_in_two_folders() {
     let old_place = listings.filter(|entry| entry.params["folder_id"] == from);
     assert_eq!(old_place.count(), 1);
     assert_eq!(names(&mount.path("to/folder")).unwrap(), ["inside"]);
+    mount.umount();
+    assert_well_behaved(&fake);
+}
+
+#[test]
+fn what_went_with_thousands_of_others_is_not_found_by_its_name_any_more() {
+    /// More than the queue of what the kernel must be told holds.
+    const MANY: usize = 17_000;
+    if !can_mount() {
+        return;
+    }
+    let fake = Fake::builder().clock("50").start().unwrap();
+    let account = fake.account();
+    let many = account.mkdir(0, "many");
+    let files: Vec<String> = (0..MANY)
+        .map(|number| {
+            let file = account.add_synthetic(many, &format!("{number:05}"), 7, 1);
+            let (day, hour, minute) = (number / 1440, number / 60 % 24, number % 60);
+            let date = format!("2025-01-{:02} {hour:02}:{minute:02}:00", day + 1);
+            assert!(account.set_date(&file, &date));
+            file
+        })
+        .collect();
+    // Nothing is forgotten for its age while this lasts.
+    let options = ["--no-crawl", "--dir-cache-time", "24h"];
+    let mut mount = Mount::with(&fake, Some("50"), &options);
+    let dir = mount.path("many");
+    eventually("all are listed", || {
+        names(&dir).is_ok_and(|names| names.len() == MANY)
+    });
+    let looked_at: Vec<_> = (0..MANY)
+        .step_by(99)
+        .map(|number| dir.join(format!("{number:05}")))
+        .collect();
+    assert!(looked_at.iter().all(|path| path.is_file()));
+    assert!(!dir.join("late").exists());
+
+    assert!(files.iter().all(|file| account.remove(file)));
+    account.add_bytes(many, "late", "x");
+    let refreshed = command().arg("refresh").arg(&dir).output().unwrap();
+    assert!(refreshed.status.success(), "{refreshed:?}");
+    eventually("the new one is seen", || names(&dir).unwrap() == ["late"]);
+    eventually("nothing that went is found", || {
+        looked_at.iter().all(|path| !path.exists())
+    });
+    eventually("what came is found", || dir.join("late").is_file());
     mount.umount();
     assert_well_behaved(&fake);
 }

@@ -1,7 +1,7 @@
 //! Bytes: the right ones, for every reader, at every offset.
-use crate::harness::{Mount, assert_well_behaved, can_mount, read_file};
+use crate::harness::{Mount, assert_well_behaved, can_mount, names, read_file};
 use fake_1fichier::{Fake, content};
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -194,6 +194,27 @@ fn the_end_of_a_huge_file_is_reached_without_its_beginning() {
         .sum();
     assert!(sent < 8 * MIB, "{sent} bytes");
     drop(file);
+    mount.umount();
+    assert_well_behaved(&fake);
+}
+
+#[test]
+fn a_size_that_no_file_can_have_does_not_hide_the_file() {
+    if !can_mount() {
+        return;
+    }
+    let fake = Fake::builder().start().unwrap();
+    let account = fake.account();
+    account.add_bytes(0, "small", "x");
+    account.add_synthetic(0, "huge", 1 << 63, 1);
+    let mut mount = Mount::new(&fake);
+    let sizes = names(&mount.dir()).unwrap().into_iter().map(|name| {
+        let size = fs::metadata(mount.path(&name)).unwrap().len();
+        (name, size)
+    });
+    let sizes: Vec<_> = sizes.collect();
+    let largest = u64::try_from(i64::MAX).unwrap();
+    assert_eq!(sizes, [("huge".into(), largest), ("small".into(), 1)]);
     mount.umount();
     assert_well_behaved(&fake);
 }

@@ -62,6 +62,11 @@ pub enum FaultKind {
         /// Bytes let through.
         bytes: u64,
     },
+    /// A byte a (virtual) second after that many bytes of a download's body.
+    TrickleAfter {
+        /// Bytes let through.
+        bytes: u64,
+    },
     /// A complete answer that is shorter than asked: `Content-Length` says so, `Content-Range` does not.
     ShortBody {
         /// Bytes of the body.

@@ -4,6 +4,7 @@ mod connections;
 mod download;
 mod faults;
 mod listing;
+mod odd;
 mod spares;
 mod support;
 mod token;

@@ -324,6 +324,9 @@ fn asked(header: Option<&str>, size: u64) -> Asked {
     }
 }
 
+/// Between two bytes of a body that trickles, virtual.
+const TRICKLE: Duration = Duration::from_secs(1);
+
 /// How the body ends when a fault is at work.
 #[derive(Debug, Clone, Copy)]
 enum End {
@@ -331,6 +334,8 @@ enum End {
     Reset,
     Close,
     Stall,
+    /// A byte a second up to here.
+    Trickle(u64),
 }
 
 fn send(
@@ -365,6 +370,9 @@ fn send(
         Some(FaultKind::ResetAfter { bytes }) => (stop, finish) = (cut(*bytes), End::Reset),
         Some(FaultKind::CloseAfter { bytes }) => (stop, finish) = (cut(*bytes), End::Close),
         Some(FaultKind::StallAfter { bytes }) => (stop, finish) = (cut(*bytes), End::Stall),
+        Some(FaultKind::TrickleAfter { bytes }) => {
+            (stop, finish) = (cut(*bytes), End::Trickle(end));
+        }
         _ => {}
     }
     call.log(|e| {
@@ -465,6 +473,15 @@ async fn produce(
     match finish {
         End::Complete => {}
         End::Stall => sender.closed().await,
+        End::Trickle(end) => {
+            while at < end {
+                call.world.clock.sleep(TRICKLE).await;
+                if sender.send(content.read(at, 1)).await.is_err() {
+                    return;
+                }
+                at += 1;
+            }
+        }
         End::Reset | End::Close => {
             tokio::time::sleep(FLUSH).await;
             if matches!(finish, End::Reset) {
