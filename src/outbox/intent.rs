@@ -602,9 +602,12 @@ impl Intents {
             }),
             Done::Removed { ino, url, .. } => self.change(ino, false, None, |entry| {
                 entry.discard.retain(|spent| spent.url != url);
-                entry
-                    .remote
-                    .take_if(|remote| remote.thing == Thing::File(url));
+                let thing = Thing::File(url);
+                let gone = entry.remote.take_if(|remote| remote.thing == thing);
+                if gone.is_some() && entry.content.is_none() {
+                    // Also when that was given up while it was done.
+                    entry.wanted = None;
+                }
             }),
             Done::FolderRemoved(ino) => self.change(ino, true, None, |entry| entry.remote = None),
         }

@@ -7,6 +7,7 @@ mod telling;
 #[path = "plan_world_tests.rs"]
 mod world;
 
+use super::super::intent::{Done, Spent};
 use super::super::record;
 use super::*;
 use proptest::prelude::*;
@@ -152,6 +153,33 @@ fn what_was_given_up_is_as_the_account_has_it() {
     assert_eq!(plan(&world.intents, &world).len(), 1);
     world.intents.give_up(ino);
     assert!(world.intents.entries().is_empty());
+}
+
+/// Nobody waits for what is not there any more.
+#[test]
+fn what_is_given_up_while_it_is_removed_is_gone() {
+    let mut world = World::new();
+    let (ino, _) = world.shown.iter().find(|(_, it)| !it.is_folder).unwrap();
+    let ino = *ino;
+    let known = world.known(ino);
+    let earlier = FileUrl::parse("https://1fichier.com/?earlier1234").unwrap();
+    world.intents.remove(ino, false, known, None);
+    let spent = Spent {
+        url: earlier,
+        folder: Ino::ROOT,
+    };
+    world.intents.done(Done::Surplus { ino, spent });
+    let doomed = world.intents.get(ino).unwrap().doomed();
+    assert_eq!(doomed.len(), 2);
+    world.intents.give_up(ino);
+    for url in doomed.into_iter().rev() {
+        world.intents.done(Done::Removed {
+            ino,
+            url,
+            was_there: true,
+        });
+    }
+    assert!(world.intents.entries().is_empty(), "{}", world.brief());
 }
 
 /// As a program saves that writes beside and moves that over the old one, and the person saves twice.

@@ -242,6 +242,35 @@ fn what_is_discarded_while_it_is_uploaded_takes_nothing_away() {
 }
 
 #[test]
+fn what_is_discarded_when_it_is_too_late_is_as_the_account_has_it() {
+    let options = ["--account", "outbox-discard-too-late"];
+    let Some(drive) = Drive::with(CLOCK, &options, |account| {
+        let folder = account.mkdir(0, "folder");
+        account.add_bytes(folder, "file", "removed");
+    }) else {
+        return;
+    };
+    assert_eq!(names(&drive.path("folder")).unwrap(), ["file"]);
+    let slow = FaultKind::Slow { seconds: 15.0 };
+    drive.fake.faults().add(Fault::on("file/rm", slow));
+    fs::remove_file(drive.path("folder/file")).unwrap();
+    eventually("it is asked for", || drive.fake.count("file/rm") > 0);
+    says(
+        &drive.run_at(&["discard", "--yes"], "folder"),
+        0,
+        &["1 file"],
+    );
+    eventually("it is removed", || !drive.has("folder/file"));
+    // Not only once a late listing can be believed.
+    let listings = drive.fake.count("folder/ls");
+    eventually("that is shown", || {
+        names(&drive.path("folder")).unwrap().is_empty()
+    });
+    assert_eq!(drive.fake.count("folder/ls"), listings);
+    drive.ends_with(&[]);
+}
+
+#[test]
 fn the_umount_command_returns_when_the_account_has_everything_or_at_once() {
     let Some(mut drive) = drive("outbox-umount", &LATER) else {
         return;

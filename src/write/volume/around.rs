@@ -357,6 +357,13 @@ impl Surroundings for Around {
             Done::Made { id, is_new, .. } if *is_new => self.tree.made(ino, *id),
             Done::Made { id, .. } => self.tree.found(ino, *id),
             Done::Removed { url, was_there, .. } => {
+                if let Some(node) = self.tree.own(ino)
+                    && node.key() == NodeKey::File(url.id())
+                {
+                    // Its removal was given up while it was done.
+                    self.tree.unshow(ino, node.parent);
+                    self.tree.disturb(ino, node.parent, &node.name);
+                }
                 self.removed(ino, NodeKey::File(url.id()), before);
                 if !was_there && let Some(node) = self.tree.own(ino) {
                     let folder = node.parent;
