@@ -274,6 +274,7 @@ fn unlisted(landed: &mut Landed, inos: &[Ino], error: &ApiError) {
         landed
             .done
             .extend(inos.iter().map(|ino| Done::Nothing(*ino)));
+        landed.missed.extend(inos);
         let reason = "the folder it was put into is gone from the account";
         landed
             .failed

@@ -123,6 +123,9 @@ pub trait Surroundings: Send + Sync + fmt::Debug + 'static {
     /// The account has done something of what was to be told `before`, and this is `left` of it. What is to be
     /// remembered of it, also over a restart, until the account's listings show it; see [`Outbox::open`].
     fn told(&self, done: &Done, before: Option<&Entry>, left: Option<&Entry>) -> Option<Vec<u8>>;
+    /// Something that was wanted in a folder was refused, since the service knows nothing of what the call named:
+    /// others may have removed the folder.
+    fn missed(&self, _folder: Ino) {}
     /// What was remembered and is shown by the account, since this was asked last.
     fn shown(&self) -> Vec<Ino>;
     /// Where a place is shown, for people.

@@ -48,6 +48,8 @@ pub(super) struct Landed {
     pub(super) unread: Vec<(Ino, String)>,
     /// Those of them for which the account has no room.
     pub(super) full: Vec<Ino>,
+    /// What was refused because something is not in the account any more.
+    pub(super) missed: Vec<Ino>,
     /// What is taken back: the account's state is the wanted one.
     pub(super) given_up: Vec<Ino>,
 }
@@ -58,8 +60,10 @@ impl Landed {
         self.done.extend(inos.iter().map(|ino| Done::Nothing(*ino)));
         if is_final(error) {
             if concerns_all(error) || inos.len() == 1 {
-                if error.kind == ErrorKind::OverQuota {
-                    self.full.extend(inos);
+                match error.kind {
+                    ErrorKind::OverQuota => self.full.extend(inos),
+                    ErrorKind::NotFound => self.missed.extend(inos),
+                    _ => {}
                 }
                 let reason = error.to_string();
                 let told = match error.kind {
@@ -96,6 +100,7 @@ impl Landed {
         self.failed.extend(other.failed);
         self.unread.extend(other.unread);
         self.full.extend(other.full);
+        self.missed.extend(other.missed);
         self.given_up.extend(other.given_up);
     }
 
@@ -265,6 +270,11 @@ impl UnderWay {
             state
                 .full
                 .extend(full.filter(|ino| !outdated.contains(ino)));
+            let wanted = landed.missed.iter();
+            let wanted = wanted.filter_map(|ino| state.entry(*ino)?.wanted.as_ref());
+            for folder in wanted.map(|place| place.folder).collect::<HashSet<_>>() {
+                shared.around.missed(folder);
+            }
             for ino in landed.given_up {
                 Telling::new(&mut state, &*shared.around, now).give_up(ino);
             }

@@ -385,7 +385,7 @@ impl Shared {
     /// What one reader's window may hold when `readers` read: together less than the memory, so that
     /// nothing is evicted before it was read.
     fn window_limit(&self, readers: u64) -> u64 {
-        self.store.memory.budget() * 3 / 4 / readers.max(1)
+        self.store.memory.budget() / 4 * 3 / readers.max(1)
     }
 
     /// Waits until all of `range` is in memory, planning again for what is still missing.

@@ -121,6 +121,11 @@ impl Tree {
         read(&self.inner.own).find(folder, name).cloned()
     }
 
+    /// What was changed or made here and is shown in a folder.
+    pub fn own_in(&self, folder: Ino) -> Vec<Arc<Node>> {
+        read(&self.inner.own).entries(folder).cloned().collect()
+    }
+
     /// Whether something is shown under a name in a folder, by what is in memory.
     pub fn shows(&self, folder: Ino, name: &OsStr) -> bool {
         let own = read(&self.inner.own);

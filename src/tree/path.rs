@@ -48,7 +48,7 @@ impl Tree {
     }
 
     /// An inode as it is shown, if it is in memory.
-    pub(super) fn in_memory(&self, ino: Ino) -> Option<Arc<Node>> {
+    pub fn in_memory(&self, ino: Ino) -> Option<Arc<Node>> {
         if let Some(shown) = read(&self.inner.own).get(ino) {
             return shown.cloned();
         }

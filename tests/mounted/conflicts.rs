@@ -167,3 +167,40 @@ fn what_was_put_into_a_folder_that_others_removed_is_shown_where_it_came_to() {
     });
     drive.ends_with(&[("ours", b"ours")]);
 }
+
+/// The service refuses it, and no path would lead to it any more.
+#[test]
+fn what_is_wanted_in_a_folder_that_others_removed_has_a_new_one_in_its_place() {
+    let mut folder = 0;
+    let Some(mut drive) = Drive::with("20", &["--dir-cache-time=30s"], |account| {
+        folder = account.mkdir_p("above/folder");
+        account.add_bytes(0, "moved", "moved");
+    }) else {
+        return;
+    };
+    assert_eq!(inside(&drive, "above/folder").len(), 0);
+    drive.fake.account().remove_folder(folder);
+    fs::create_dir(drive.path("above/folder/new")).unwrap();
+    fs::write(drive.path("above/folder/new/ours"), "ours").unwrap();
+    fs::rename(drive.path("moved"), drive.path("above/folder/moved")).unwrap();
+    eventually("all of it is there", || {
+        let account = drive.fake.account();
+        let in_new = account.files_at("above/folder/new/ours").len();
+        in_new == 1 && account.files_at("above/folder/moved").len() == 1
+    });
+    let shown = |drive: &Drive| {
+        let path = drive.path("above/folder");
+        names(&path).is_ok_and(|names| names == ["moved", "new"])
+    };
+    eventually("and shown", || shown(&drive));
+    let read = fs::read(drive.path("above/folder/new/ours")).unwrap();
+    assert_eq!(read, b"ours");
+    assert!(drive.mount.umount().success());
+    drive.mount.start();
+    eventually("also by the next mount", || shown(&drive));
+    assert_eq!(names(&drive.path("above")).unwrap(), ["folder"]);
+    drive.ends_with(&[
+        ("above/folder/moved", b"moved"),
+        ("above/folder/new/ours", b"ours"),
+    ]);
+}

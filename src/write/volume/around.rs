@@ -126,7 +126,7 @@ impl Around {
         let Some(there) = there.filter(|there| there.ino != ino) else {
             return;
         };
-        let to = apart(&self.tree, &there);
+        let to = apart(&self.tree, place);
         log::warn!(
             "{} is shown again as the account has it; what was put there meanwhile is kept as {}",
             there.name.to_string_lossy(),
@@ -368,7 +368,7 @@ impl Surroundings for Around {
                 if !was_there && let Some(node) = self.tree.own(ino) {
                     let folder = node.parent;
                     // Nobody listens on a mount that is read-only.
-                    let _ = self.doubts.send(Doubt { ino, folder });
+                    let _ = self.doubts.send(Doubt::Replaced { ino, folder });
                 }
             }
             Done::Placed { url: None, .. }
@@ -397,6 +397,11 @@ impl Surroundings for Around {
         // More is to be told, and that is shown after a restart; what is gone must not come back beside it.
         let has_spent = lock(&self.spent).contains_key(&ino);
         has_spent.then(|| self.record(ino)).flatten()
+    }
+
+    fn missed(&self, folder: Ino) {
+        // Nobody listens on a mount that is read-only.
+        let _ = self.doubts.send(Doubt::Missed { folder });
     }
 
     fn shown(&self) -> Vec<Ino> {
@@ -457,7 +462,7 @@ impl Surroundings for Around {
                             .show_folder(ino, Some(*id), place.folder, &place.name);
                         if before.is_none() {
                             // It was empty when it was removed, and what it holds now is to be seen.
-                            let _ = self.doubts.send(Doubt { ino, folder: ino });
+                            let _ = self.doubts.send(Doubt::Filled { folder: ino });
                         }
                     }
                 }

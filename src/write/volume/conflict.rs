@@ -7,7 +7,7 @@
 use super::{Inner, Volume};
 use crate::api::Requester;
 use crate::outbox::intent::Place;
-use crate::tree::{Caller, Ino, Node, Tree, name_with};
+use crate::tree::{Caller, Ino, Node, Tree, TreeError, name_with};
 use crate::util::deadline::Deadline;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -20,16 +20,29 @@ use tokio::sync::mpsc;
 /// reference 3), and a silence after a flood.
 const LOOK: Duration = Duration::from_secs(120);
 
-/// A file whose replaced content was gone already, with the folder that shows whether somebody else has replaced it.
-/// Or a folder, twice, that others have put something into.
+/// Something that others may have done.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Doubt {
-    pub(super) ino: Ino,
-    pub(super) folder: Ino,
+pub(super) enum Doubt {
+    /// The replaced content of a file was gone already; its folder shows whether somebody else has replaced it.
+    Replaced { ino: Ino, folder: Ino },
+    /// They have put something into a folder.
+    Filled { folder: Ino },
+    /// What was wanted in a folder could not be put there, since something is not in the account any more.
+    Missed { folder: Ino },
+}
+
+impl Doubt {
+    fn folder(self) -> Ino {
+        match self {
+            Self::Replaced { folder, .. } | Self::Filled { folder } | Self::Missed { folder } => {
+                folder
+            }
+        }
+    }
 }
 
 impl Volume {
-    /// Looks at what was gone already when it was to be removed, one after the other, until the volume ends.
+    /// Looks at the folders concerned, one after the other, until the volume ends.
     pub(super) async fn watch_doubts(
         volume: Weak<Inner>,
         mut doubts: mpsc::UnboundedReceiver<Doubt>,
@@ -42,29 +55,39 @@ impl Volume {
                 requester: Requester::SELF,
                 deadline: Deadline::within(inner.clock, LOOK),
             };
-            match inner.tree.renew(doubt.folder, caller).await {
-                Ok(_) => {
-                    let runtime = inner.runtime.clone();
-                    let resolving = move || Self { inner }.resolve(doubt);
-                    // It fails only if it panics, which says so itself.
+            let folder = doubt.folder();
+            // What is gone is not known any more once it was looked for.
+            let was = inner.tree.in_memory(folder);
+            let runtime = inner.runtime.clone();
+            let volume = Self { inner };
+            let looked = volume.inner.tree.renew(folder, caller).await;
+            // They fail only if they panic, which says so itself.
+            match (doubt, looked) {
+                (Doubt::Replaced { ino, .. }, Ok(_)) => {
+                    let resolving = move || volume.part(ino, folder);
                     let _ = runtime.spawn_blocking(resolving).await;
                 }
-                Err(error) => log::info!(
-                    "whether somebody else changed inode {} is not known: {error}",
-                    doubt.ino
-                ),
+                (Doubt::Missed { .. }, Err(TreeError::NotFound(_) | TreeError::Stale(_))) => {
+                    let rescuing = move || volume.rescue(folder, was.as_deref());
+                    let _ = runtime.spawn_blocking(rescuing).await;
+                }
+                (_, Ok(_)) => {}
+                (_, Err(error)) => {
+                    log::info!("what others did in inode {folder} is not known: {error}");
+                }
             }
         }
     }
 
-    fn resolve(&self, doubt: Doubt) {
+    /// A file goes to another name if somebody else has another one under its own.
+    fn part(&self, ino: Ino, folder: Ino) {
         let (tree, around) = (&self.inner.tree, &self.inner.around);
         let parted = self.inner.outbox.with(|tell| {
-            let node = tree.own(doubt.ino)?;
-            if node.parent != doubt.folder || !tree.has_namesake(&node) {
+            let node = tree.own(ino)?;
+            if node.parent != folder || !tree.has_namesake(&node) {
                 return None;
             }
-            let to = apart(tree, &node);
+            let to = apart(tree, &place_of(&node));
             log::warn!(
                 "{} was changed by others as well; what was written here is kept as {}",
                 node.name.to_string_lossy(),
@@ -82,14 +105,22 @@ impl Volume {
 }
 
 /// Where something goes whose name is somebody else's by now.
-pub(super) fn apart(tree: &Tree, node: &Node) -> Place {
+pub(super) fn apart(tree: &Tree, place: &Place) -> Place {
     // Another one of that name may have had to go in the same second.
-    let names = (0..).map(|later| conflict_name(&node.name, tree.now() + later));
-    let mut free = names.filter(|name| !tree.shows(node.parent, name));
-    let name = free.next().unwrap_or_else(|| node.name.clone().into());
+    let names = (0..).map(|later| conflict_name(&place.name, tree.now() + later));
+    let mut free = names.filter(|name| !tree.shows(place.folder, name));
+    let name = free.next().map(OsString::into_boxed_os_str);
+    Place {
+        folder: place.folder,
+        name: name.unwrap_or_else(|| place.name.clone()),
+    }
+}
+
+/// Where a node is.
+pub(super) fn place_of(node: &Node) -> Place {
     Place {
         folder: node.parent,
-        name: name.into_boxed_os_str(),
+        name: node.name.clone(),
     }
 }
 

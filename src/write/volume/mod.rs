@@ -7,6 +7,7 @@
 //!        ─▶ files     one content per inode, for all its handles
 //!        ─▶ seal      what was written becomes a version that the outbox knows
 //!        ─▶ conflict  what others changed as well
+//!        ─▶ rescue    what is wanted in a folder that others have removed
 //!        ─▶ spare     files that hold the same as another one, removed
 //!        ─▶ attributes   what the account cannot hold      ─▶ state   how far the account is behind
 //!        ─▶ around    what the outbox asks of the tree and of the files
@@ -30,6 +31,7 @@ mod names;
 mod open;
 mod recent;
 mod replay;
+mod rescue;
 mod restore;
 mod seal;
 mod spare;

@@ -318,7 +318,7 @@ impl Volume {
         })
     }
 
-    fn fresh_ino(&self) -> Result<Ino, VolumeError> {
+    pub(super) fn fresh_ino(&self) -> Result<Ino, VolumeError> {
         Ino::own(self.inner.outbox.fresh()).ok_or(VolumeError::Unsupported)
     }
 }

@@ -121,7 +121,7 @@ impl Volume {
         if inner.tree.is_gone(ino) {
             // Others have removed or replaced what it was made of.
             let place = if inner.tree.shows(here.folder, &here.name) {
-                apart(&inner.tree, node)
+                apart(&inner.tree, &here)
             } else {
                 here.clone()
             };

@@ -1,0 +1,70 @@
+//! Others have removed a folder in which something is wanted here: a new one takes its place, with all of that.
+//!
+//! Promises: what was made, written or moved here has a path as long as nobody removes it here, and is told to the
+//! account. What the account had in the folder is gone, as others wanted it.
+use super::conflict::apart;
+use super::{Volume, attributes};
+use crate::outbox::intent::Place;
+use crate::tree::{Ino, Kind, Node, NodeKey};
+use std::ffi::OsStr;
+use std::sync::Arc;
+
+/// What the new folder is called if nobody knows any more what the old one was called.
+const NAMELESS: &str = "removed by others";
+
+impl Volume {
+    /// Makes a folder in the place of `gone`, which `was` this, if anything is wanted in that. Blocks for the disk.
+    pub(super) fn rescue(&self, gone: Ino, was: Option<&Node>) {
+        let (tree, around) = (&self.inner.tree, &self.inner.around);
+        if tree.own_in(gone).is_empty() || gone == Ino::ROOT {
+            return;
+        }
+        let ino = match self.fresh_ino() {
+            Ok(ino) => ino,
+            Err(error) => {
+                log::warn!(
+                    "what is wanted in inode {gone}, which others have removed, stays there: {error}"
+                );
+                return;
+            }
+        };
+        self.inner.outbox.with(|tell| {
+            // What the account was told of in time is gone with the folder.
+            let is_wanted = |node: &Arc<Node>| tell.entry(node.ino).is_some();
+            let wanted: Vec<Arc<Node>> = tree.own_in(gone).into_iter().filter(is_wanted).collect();
+            if wanted.is_empty() {
+                return;
+            }
+            let mut place = Place {
+                folder: was.map_or(Ino::ROOT, |was| was.parent),
+                name: was.map_or(OsStr::new(NAMELESS).into(), |was| was.name.clone()),
+            };
+            if let Some(was) = was {
+                // Listings may show it still.
+                if let Kind::Folder(folder) = &was.kind {
+                    tree.hide(NodeKey::Folder(folder.id), was.parent, true);
+                }
+                tree.unshow(gone, was.parent);
+                tree.told(gone);
+            }
+            if tree.shows(place.folder, &place.name) {
+                place = apart(tree, &place);
+            }
+            log::warn!(
+                "others have removed {}; what was made in it here since is kept in a new folder",
+                place.name.to_string_lossy()
+            );
+            tell.make_folder(ino, place.clone());
+            tree.show_folder(ino, None, place.folder, &place.name);
+            attributes::touch_folder(tree, tell, ino);
+            for node in wanted {
+                let to = Place {
+                    folder: ino,
+                    name: node.name.clone(),
+                };
+                around.place(tell, &node, to);
+            }
+            tree.disturb(ino, place.folder, &place.name);
+        });
+    }
+}
