@@ -7,6 +7,7 @@ use crate::config::Account;
 use crate::secret::ApiKey;
 use crate::util::clock::Clock;
 use crate::util::deadline::Deadline;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -33,17 +34,54 @@ pub(super) fn user_info(account: &Account, key: &ApiKey) -> anyhow::Result<(User
 
 /// Checks whether the service accepts a key.
 pub(super) fn check(account: &Account, key: &ApiKey) -> anyhow::Result<Checked> {
+    let asked = Asked::of(account);
     with_client(account, key, async |client, clock| {
+        let by_listing = async || {
+            client.list_folder(&ask(clock), FolderId::ROOT).await?;
+            Ok(Checked::Accepted)
+        };
+        if asked.is_too_soon(clock) {
+            return by_listing().await;
+        }
+        asked.note(clock);
         match client.user_info(&ask(clock)).await {
             Ok(info) => Ok(Checked::Account(info.value)),
             // It was asked within the last 6 minutes, without success. A listing tells as much.
             Err(err) if err.kind == ErrorKind::Timeout && err.reached == Reached::NotSent => {
-                client.list_folder(&ask(clock), FolderId::ROOT).await?;
-                Ok(Checked::Accepted)
+                by_listing().await
             }
             Err(err) => Err(err),
         }
     })
+}
+
+/// When a key was checked on this machine last: what may be asked of an account is kept with its key, but the
+/// service also counts by address (API reference 3), and whoever mistypes a key has another one the next time.
+struct Asked(PathBuf);
+
+impl Asked {
+    /// Between two questions for `user/info` from one address, whatever the key (API reference 3).
+    const GAP: Duration = Duration::from_secs(60);
+
+    fn of(account: &Account) -> Self {
+        Self(account.budget_dir().join("key-checked"))
+    }
+
+    fn is_too_soon(&self, clock: Clock) -> bool {
+        let text = std::fs::read_to_string(&self.0).unwrap_or_default();
+        let at = text.trim().parse().map(Duration::from_secs);
+        // A date ahead of the clock does not count for ever.
+        at.is_ok_and(|at| clock.unix().abs_diff(at) <= Self::GAP)
+    }
+
+    fn note(&self, clock: Clock) {
+        if let Err(error) = std::fs::write(&self.0, clock.unix().as_secs().to_string()) {
+            log::warn!(
+                "when this key was checked cannot be kept in {}: {error}",
+                self.0.display()
+            );
+        }
+    }
 }
 
 /// What can be learned of an account with one call at most.
