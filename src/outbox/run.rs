@@ -104,6 +104,16 @@ impl Landed {
         self.given_up.extend(other.given_up);
     }
 
+    /// Why a content could not be stored that nobody wants any more says nothing of the one that is wanted by now.
+    fn forgive(&mut self, is_outdated: impl Fn(Ino) -> bool) {
+        let failed = self.failed.extract_if(.., |(ino, _)| is_outdated(*ino));
+        let unread = self.unread.extract_if(.., |(ino, _)| is_outdated(*ino));
+        let outdated = failed.chain(unread);
+        self.later
+            .extend(outdated.map(|(ino, _)| (ino, Duration::ZERO)));
+        self.full.retain(|ino| !is_outdated(*ino));
+    }
+
     /// They are tried, or looked for, again.
     pub(super) fn again(&mut self, inos: &[Ino], at_least: Duration) {
         self.later.extend(inos.iter().map(|ino| (*ino, at_least)));
@@ -216,7 +226,7 @@ impl UnderWay {
             return;
         };
         *self.slot(&batch).0 -= 1;
-        let landed = match ended {
+        let mut landed = match ended {
             Ok((_, landed)) => landed,
             Err(error) => {
                 log::error!("telling {batch:?} ended with a bug, please report it: {error}");
@@ -228,9 +238,7 @@ impl UnderWay {
         let now = shared.clock.now();
         let refused = {
             let mut state = lock(&shared.state);
-            // Why another content could not be stored says nothing of the one that is wanted by now.
-            let is_outdated = |ino: &Ino| state.entry(*ino).is_some_and(Entry::is_superseded);
-            let outdated: HashSet<Ino> = batch.inos().into_iter().filter(is_outdated).collect();
+            landed.forgive(|ino| state.entry(ino).is_some_and(Entry::is_superseded));
             let mut claimed = Vec::new();
             for done in landed.done {
                 if is_anothers(&done, shared) {
@@ -253,23 +261,12 @@ impl UnderWay {
                 state.single_out(ino);
             }
             for (ino, reason) in landed.failed {
-                if outdated.contains(&ino) {
-                    state.later(ino, Duration::ZERO, now);
-                } else {
-                    state.fail(ino, &reason);
-                }
+                state.fail(ino, &reason);
             }
             for (ino, reason) in landed.unread {
-                if outdated.contains(&ino) {
-                    state.later(ino, Duration::ZERO, now);
-                } else {
-                    state.unread(ino, &reason, &*shared.around, now);
-                }
+                state.unread(ino, &reason, &*shared.around, now);
             }
-            let full = landed.full.into_iter();
-            state
-                .full
-                .extend(full.filter(|ino| !outdated.contains(ino)));
+            state.full.extend(landed.full);
             let wanted = landed.missed.iter();
             let wanted = wanted.filter_map(|ino| state.entry(*ino)?.wanted.as_ref());
             for folder in wanted.map(|place| place.folder).collect::<HashSet<_>>() {

@@ -4,6 +4,7 @@
 use super::attributes;
 use super::conflict::{Doubt, apart};
 use super::files::{Base, Files};
+use super::names::place;
 use super::recent::{MOST_SPENT, Recent, Told};
 use crate::api::{FileUrl, FolderId};
 use crate::outbox::intent::{Done, Entry, Place, Remote, Thing, Version};
@@ -173,10 +174,7 @@ impl Around {
         };
         Some(Recent {
             at,
-            place: Place {
-                folder: node.parent,
-                name: node.name.clone(),
-            },
+            place: place(node.parent, &node.name),
             thing,
             spent,
         })

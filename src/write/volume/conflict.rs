@@ -4,10 +4,11 @@
 //! It shows in one of two ways. Before ours was told: the tree knows that what it was made of is gone. After:
 //! the account did not have the replaced file any more when it was to be removed. Then its folder is listed
 //! again, and another file with that name there is theirs.
+use super::names::place;
 use super::{Inner, Volume};
 use crate::api::Requester;
 use crate::outbox::intent::Place;
-use crate::tree::{Caller, Ino, Node, Tree, TreeError, name_with};
+use crate::tree::{Caller, Ino, Tree, TreeError, name_with};
 use crate::util::deadline::Deadline;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -87,7 +88,7 @@ impl Volume {
             if node.parent != folder || !tree.has_namesake(&node) {
                 return None;
             }
-            let to = apart(tree, &place_of(&node));
+            let to = apart(tree, &place(node.parent, &node.name));
             log::warn!(
                 "{} was changed by others as well; what was written here is kept as {}",
                 node.name.to_string_lossy(),
@@ -109,18 +110,9 @@ pub(super) fn apart(tree: &Tree, place: &Place) -> Place {
     // Another one of that name may have had to go in the same second.
     let names = (0..).map(|later| conflict_name(&place.name, tree.now() + later));
     let mut free = names.filter(|name| !tree.shows(place.folder, name));
-    let name = free.next().map(OsString::into_boxed_os_str);
     Place {
         folder: place.folder,
-        name: name.unwrap_or_else(|| place.name.clone()),
-    }
-}
-
-/// Where a node is.
-pub(super) fn place_of(node: &Node) -> Place {
-    Place {
-        folder: node.parent,
-        name: node.name.clone(),
+        name: free.next().map_or_else(|| place.name.clone(), Into::into),
     }
 }
 

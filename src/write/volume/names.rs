@@ -323,7 +323,8 @@ impl Volume {
     }
 }
 
-fn place(folder: Ino, name: &OsStr) -> Place {
+/// A name in a folder.
+pub(super) fn place(folder: Ino, name: &OsStr) -> Place {
     Place {
         folder,
         name: name.into(),

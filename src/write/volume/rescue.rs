@@ -3,9 +3,9 @@
 //! Promises: what was made, written or moved here has a path as long as nobody removes it here, and is told to the
 //! account. What the account had in the folder is gone, as others wanted it.
 use super::conflict::apart;
+use super::names::place;
 use super::{Volume, attributes};
-use crate::outbox::intent::Place;
-use crate::tree::{Ino, Kind, Node, NodeKey};
+use crate::tree::{Ino, Node};
 use std::ffi::OsStr;
 use std::sync::Arc;
 
@@ -16,18 +16,9 @@ impl Volume {
     /// Makes a folder in the place of `gone`, which `was` this, if anything is wanted in that. Blocks for the disk.
     pub(super) fn rescue(&self, gone: Ino, was: Option<&Node>) {
         let (tree, around) = (&self.inner.tree, &self.inner.around);
-        if tree.own_in(gone).is_empty() || gone == Ino::ROOT {
+        if gone == Ino::ROOT {
             return;
         }
-        let ino = match self.fresh_ino() {
-            Ok(ino) => ino,
-            Err(error) => {
-                log::warn!(
-                    "what is wanted in inode {gone}, which others have removed, stays there: {error}"
-                );
-                return;
-            }
-        };
         self.inner.outbox.with(|tell| {
             // What the account was told of in time is gone with the folder.
             let is_wanted = |node: &Arc<Node>| tell.entry(node.ino).is_some();
@@ -35,36 +26,39 @@ impl Volume {
             if wanted.is_empty() {
                 return;
             }
-            let mut place = Place {
-                folder: was.map_or(Ino::ROOT, |was| was.parent),
-                name: was.map_or(OsStr::new(NAMELESS).into(), |was| was.name.clone()),
+            let ino = match self.fresh_ino() {
+                Ok(ino) => ino,
+                Err(error) => {
+                    log::warn!(
+                        "what is wanted in inode {gone}, which others have removed, stays there: {error}"
+                    );
+                    return;
+                }
+            };
+            let mut new = match was {
+                Some(was) => place(was.parent, &was.name),
+                None => place(Ino::ROOT, OsStr::new(NAMELESS)),
             };
             if let Some(was) = was {
                 // Listings may show it still.
-                if let Kind::Folder(folder) = &was.kind {
-                    tree.hide(NodeKey::Folder(folder.id), was.parent, true);
-                }
                 tree.unshow(gone, was.parent);
                 tree.told(gone);
             }
-            if tree.shows(place.folder, &place.name) {
-                place = apart(tree, &place);
+            if tree.shows(new.folder, &new.name) {
+                new = apart(tree, &new);
             }
             log::warn!(
                 "others have removed {}; what was made in it here since is kept in a new folder",
-                place.name.to_string_lossy()
+                new.name.to_string_lossy()
             );
-            tell.make_folder(ino, place.clone());
-            tree.show_folder(ino, None, place.folder, &place.name);
+            tell.make_folder(ino, new.clone());
+            tree.show_folder(ino, None, new.folder, &new.name);
             attributes::touch_folder(tree, tell, ino);
             for node in wanted {
-                let to = Place {
-                    folder: ino,
-                    name: node.name.clone(),
-                };
+                let to = place(ino, &node.name);
                 around.place(tell, &node, to);
             }
-            tree.disturb(ino, place.folder, &place.name);
+            tree.disturb(ino, new.folder, &new.name);
         });
     }
 }

@@ -1,6 +1,7 @@
 //! What was written becomes a version: sealed, on disk, and noted in the outbox.
 use super::conflict::apart;
 use super::files::{Base, FileState};
+use super::names::place;
 use super::{Volume, VolumeError, attributes};
 use crate::outbox::Telling;
 use crate::outbox::intent::{Place, Version};
@@ -110,10 +111,7 @@ impl Volume {
         record: Vec<u8>,
     ) -> Place {
         let (inner, ino) = (&self.inner, node.ino);
-        let here = Place {
-            folder: node.parent,
-            name: node.name.clone(),
-        };
+        let here = place(node.parent, &node.name);
         if tell.entry(ino).is_some() {
             tell.rewrite(ino, || None, version, record);
             return here;

@@ -56,12 +56,10 @@ pub(crate) fn ls(world: &World, params: &Map<String, Value>) -> Outcome {
             out.insert("hide_links".to_owned(), json!(u8::from(*hides)));
         }
         let children = state.children(id);
-        let folders = children.iter().map(|f| {
-            json!({ "id": f.id, "name": f.name, "create_date": paris::format(f.created), "pass": 0 })
-        });
-        let ghosts = state.ghosts_in(id, now).map(|f| {
-            json!({ "id": f.id, "name": f.name, "create_date": paris::format(f.created), "pass": 0 })
-        });
+        let shown = |id: u64, name: &str, created| json!({ "id": id, "name": name, "create_date": paris::format(created), "pass": 0 });
+        let folders = children.iter().map(|f| shown(f.id, &f.name, f.created));
+        let ghosts = state.ghosts_in(id, now);
+        let ghosts = ghosts.map(|f| shown(f.id, &f.name, f.created));
         (
             folders.chain(ghosts).collect(),
             state.listed(id, now).into_iter().cloned().collect(),
